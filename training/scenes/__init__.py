@@ -1,0 +1,1 @@
+"""Composed scenes: named objects with exact masks, and the sentences that describe them."""
