@@ -241,14 +241,16 @@ def test_samples_are_pictures_with_grandf_annotations(tmp_path: Path, library: S
             assert np.array_equal(masks.decode(masks.Rle(*rle["size"], rle["counts"])), mask)
 
 
-def test_the_command_writes_what_it_says(tmp_path: Path) -> None:
-    arguments = ["--split", "train", "--count", "2", "--seed", "4", "--out", str(tmp_path), "--width", "80"]
+def test_the_command_writes_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    out = tmp_path / "out"
+    arguments = ["--split", "train", "--count", "2", "--seed", "4", "--out", str(out), "--width", "80"]
     run = subprocess.run(
         [sys.executable, "-m", "training.scenes", *arguments], capture_output=True, text=True, check=True
     )
-    assert run.stdout == f"2 scenes and {tmp_path / 'annotations.json'}\n"
+    assert run.stdout == f"2 scenes and {out / 'annotations.json'}\n"
     names = {"annotations.json", "train_000004.png", "train_000005.png"}
-    assert {path.name for path in tmp_path.iterdir()} == names
+    assert {path.name for path in out.iterdir()} == names
 
 
 def test_making_scenes_loads_no_server_and_no_torch() -> None:
