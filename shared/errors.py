@@ -1,0 +1,178 @@
+"""The errors a user of the service can meet, and their one description as RFC 9457 problems.
+
+An error is raised where it is known and translated once: by the gateway into a response, by a worker into the
+`error` of a failed job.
+"""
+
+# ruff: noqa: N818 -- the names say what happened, and are the ones users of the package catch
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+PROBLEM_TYPE = "urn:glamm:problem:"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An RFC 9457 problem; `field` is the input at fault and `remedy` what to do about it, where there is one."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    field: str | None = None
+    remedy: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Problem":
+        """Members that are not a problem's are left aside: a stored failure carries more."""
+        return cls(
+            type=data["type"],
+            title=data["title"],
+            status=data["status"],
+            detail=data["detail"],
+            field=data.get("field"),
+            remedy=data.get("remedy"),
+        )
+
+
+class GlammError(Exception):
+    """Base of every error that has a meaning outside the code that raised it."""
+
+    title: ClassVar[str] = "Internal error"
+    status: ClassVar[int] = 500
+    type_slug: ClassVar[str] = "internal"
+
+    def __init__(self, detail: str, *, field: str | None = None, remedy: str | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.field = field
+        self.remedy = remedy
+
+    def to_problem(self) -> Problem:
+        return Problem(
+            type=PROBLEM_TYPE + self.type_slug,
+            title=self.title,
+            status=self.status,
+            detail=self.detail,
+            field=self.field,
+            remedy=self.remedy,
+        )
+
+
+class InvalidSettings(GlammError):
+    """The process cannot start with the environment it was given."""
+
+    title = "Invalid settings"
+    type_slug = "invalid-settings"
+
+
+class InvalidInput(GlammError):
+    """The request is understood and wrong: `field` names the part at fault, `remedy` what would be accepted."""
+
+    title = "Invalid input"
+    status = 422
+    type_slug = "invalid-input"
+
+    def __init__(self, field: str, detail: str, remedy: str) -> None:
+        super().__init__(detail, field=field, remedy=remedy)
+
+
+class UnsupportedMedia(InvalidInput):
+    """The bytes, or the content type they came with, are of a kind that is not read here."""
+
+    title = "Unsupported media type"
+    status = 415
+    type_slug = "unsupported-media"
+
+
+class TooLarge(InvalidInput):
+    """More bytes or pixels than the service takes."""
+
+    title = "Content too large"
+    status = 413
+    type_slug = "too-large"
+
+
+class NotFound(GlammError):
+    title = "Not found"
+    status = 404
+    type_slug = "not-found"
+
+    def __init__(self, what: str, id: object) -> None:  # noqa: A002
+        super().__init__(f"There is no {what} {id}.")
+        self.what = what
+        self.id = id
+
+
+class Conflict(GlammError):
+    """The request does not fit the present state of the thing it names."""
+
+    title = "Conflict"
+    status = 409
+    type_slug = "conflict"
+
+
+class Overloaded(GlammError):
+    """The service takes no more for the moment; `retry_after` is in seconds."""
+
+    title = "Overloaded"
+    status = 503
+    type_slug = "overloaded"
+
+    def __init__(self, retry_after: float, detail: str = "The service has all the work it can take.") -> None:
+        super().__init__(detail, remedy=f"Try again in {math.ceil(retry_after)} s.")
+        self.retry_after = retry_after
+
+
+class Unavailable(GlammError):
+    """A server that this one leans on does not answer."""
+
+    title = "Service unavailable"
+    status = 503
+    type_slug = "unavailable"
+
+    def __init__(self, service: str, detail: str | None = None) -> None:
+        super().__init__(detail or f"The {service} does not answer.", remedy="Try again shortly.")
+        self.service = service
+
+
+class WorkerLost(GlammError):
+    """Every worker that started the job stopped answering before it had finished."""
+
+    title = "Worker lost"
+    type_slug = "worker-lost"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Each worker that started this stage stopped answering before it had finished.",
+            remedy="Look for this job's id in the workers' logs; it may need more memory than they have.",
+        )
+
+
+class FeaturesLost(GlammError):
+    """The features of an image went again and again before the stage that needs them could read them."""
+
+    title = "Features lost"
+    type_slug = "features-lost"
+
+    def __init__(self, part: str) -> None:
+        super().__init__(
+            f"The image's features ({part}) were evicted before they could be used, time after time.",
+            remedy="Enlarge the features store, or lower the admission window.",
+        )
+
+
+class Expired(GlammError):
+    """The job was not finished in the time that it was given."""
+
+    title = "Expired"
+    status = 504
+    type_slug = "expired"
+
+    def __init__(self) -> None:
+        super().__init__("The job was not finished before it expired.", remedy="Submit it again.")

@@ -1,0 +1,98 @@
+"""Every setting of every process, read once from the environment (`GLAMM_*`)."""
+
+import sys
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.errors import InvalidSettings
+
+ENV_PREFIX = "GLAMM_"
+SHIPPED_CHECKPOINT = Path(__file__).parent / "model" / "checkpoints" / "scenes"
+
+
+def _quarter_of_lease(fields: dict[str, Any]) -> float:
+    return float(fields.get("lease_seconds", 60.0)) / 4
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, env_ignore_empty=True)
+
+    database_url: str = Field(
+        default="postgresql+psycopg://glamm:glamm@localhost:5432/glamm", pattern=r"^postgresql\+psycopg://"
+    )
+    broker_url: str = Field(default="redis://localhost:6379/0", pattern=r"^(rediss?|redis\+socket|unix)://")
+    features_url: str = Field(default="redis://localhost:6380/0", pattern=r"^(rediss?|unix)://")
+
+    s3_endpoint: str = Field(default="localhost:9000", pattern=r"^[^/]+$", description="host:port, without a scheme")
+    s3_access_key: str = "glamm"
+    s3_secret_key: SecretStr = SecretStr("glamm-secret")
+    s3_bucket: str = Field(default="glamm", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+    s3_secure: bool = False
+    s3_region: str = "us-east-1"
+
+    gateway_host: str = "127.0.0.1"
+    gateway_port: int = Field(default=8000, ge=0, le=65535)
+    max_image_bytes: int = Field(default=32 * 1024 * 1024, gt=0)
+    max_image_pixels: int = Field(default=64_000_000, gt=0)
+    max_image_side: int = Field(default=16_384, gt=0)
+    max_prompt_chars: int = Field(default=4000, gt=0)
+    max_boxes: int = Field(default=64, gt=0)
+    max_wait_seconds: float = Field(default=60.0, ge=0, description="longest long-poll")
+
+    checkpoint: Path = SHIPPED_CHECKPOINT
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda|cuda:\d+)$")
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    torch_threads: int | None = Field(default=None, gt=0)
+
+    lease_seconds: float = Field(default=60.0, gt=0)
+    heartbeat_seconds: float = Field(default_factory=_quarter_of_lease, gt=0)
+    max_attempts: int = Field(default=3, gt=0, description="starts a stage before the job fails")
+    max_rewinds: int = Field(default=5, ge=0, description="returns to vision for features that have gone")
+    watchdog_seconds: float = Field(default=300.0, gt=0, description="an engine that takes longer for a step is stuck")
+    drain_seconds: float = Field(default=20.0, ge=0)
+
+    admission_window: int = Field(default=64, gt=0, description="jobs between queued and finished at any time")
+    sweep_seconds: float = Field(default=5.0, gt=0)
+    resend_seconds: float = Field(default=30.0, gt=0)
+    job_ttl_seconds: float = Field(default=7 * 24 * 3600.0, gt=0)
+    feature_ttl_seconds: int = Field(default=3600, gt=0)
+
+    vision_batch: int = Field(default=8, gt=0)
+    llm_batch: int = Field(default=16, gt=0)
+    pixel_batch: int = Field(default=8, gt=0)
+    max_new_tokens: int = Field(default=512, gt=0)
+
+    log_format: Literal["json", "console"] = "json"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The settings of this process. Raises InvalidSettings naming every variable at fault."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise _explained(error) from None
+
+
+def settings_or_exit() -> Settings:
+    """The settings of this process; ends it with one line on stderr and status 2 when they are wrong."""
+    try:
+        return get_settings()
+    except InvalidSettings as error:
+        print(f"{error.detail} {error.remedy}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _explained(error: ValidationError) -> InvalidSettings:
+    faults = [(ENV_PREFIX + str(fault["loc"][0]).upper(), fault["msg"]) for fault in error.errors(include_input=False)]
+    listed = "; ".join(f"{variable}: {message}" for variable, message in faults)
+    return InvalidSettings(
+        f"Invalid settings: {listed}.",
+        field=faults[0][0],
+        remedy=f"Correct or unset {', '.join(dict.fromkeys(variable for variable, _ in faults))}.",
+    )

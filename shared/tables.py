@@ -1,0 +1,165 @@
+"""The tables, with the rules a row must keep whatever code writes it."""
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from shared.states import FINISHED, IN_FLIGHT, Outcome, Stage, State
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+
+def _one_of(column: str, values: tuple[str, ...] | type[State] | type[Stage] | type[Outcome]) -> str:
+    return f"{column} IN ({', '.join(repr(str(value)) for value in values)})"
+
+
+_in_flight = _one_of("state", IN_FLIGHT)
+_finished = _one_of("state", FINISHED)
+_time = DateTime(timezone=True)
+_json = JSONB(none_as_null=True)
+
+images = Table(
+    "images",
+    metadata,
+    Column("id", Text, primary_key=True, comment="sha256 of the stored bytes, hex"),
+    Column("object_key", Text, nullable=False),
+    Column("media_type", Text, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("created_at", _time, nullable=False, server_default=func.now()),
+    CheckConstraint("id ~ '^[0-9a-f]{64}$'", name="id_is_sha256"),
+    CheckConstraint("width > 0 AND height > 0 AND bytes > 0", name="not_empty"),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("image_id", Text, ForeignKey("images.id"), nullable=False, index=True),
+    Column("task", Text, nullable=False),
+    Column("prompt", Text),
+    Column("boxes", _json, comment="[[x1, y1, x2, y2], …] in pixels of the image"),
+    Column("priority", Integer, nullable=False, server_default=text("0")),
+    Column("state", Text, nullable=False, server_default=text("'queued'")),
+    Column("attempt", Integer, nullable=False, server_default=text("0"), comment="starts of the present stage"),
+    Column("rewinds", Integer, nullable=False, server_default=text("0")),
+    Column("lease_worker", Text),
+    Column("lease_token", Uuid),
+    Column("lease_expires_at", _time),
+    Column("ready_at", _time, comment="since when the present stage could start"),
+    Column("sent_at", _time, comment="when its message was last sent"),
+    Column("created_at", _time, nullable=False, server_default=func.now()),
+    Column("admitted_at", _time),
+    Column("finished_at", _time),
+    Column("expires_at", _time, nullable=False),
+    Column("error", _json, comment="the problem of a failed job, with stage and attempt"),
+    CheckConstraint(_one_of("state", State), name="state_known"),
+    CheckConstraint("attempt >= 0 AND rewinds >= 0", name="counts_not_negative"),
+    CheckConstraint("num_nulls(lease_worker, lease_token, lease_expires_at) IN (0, 3)", name="lease_whole"),
+    CheckConstraint(f"lease_token IS NULL OR ({_in_flight} AND attempt > 0)", name="lease_only_in_flight"),
+    CheckConstraint(
+        f"NOT ({_in_flight}) OR num_nulls(admitted_at, ready_at, sent_at) = 0", name="in_flight_was_admitted"
+    ),
+    CheckConstraint("state <> 'queued' OR (admitted_at IS NULL AND attempt = 0)", name="queued_not_started"),
+    CheckConstraint(f"(finished_at IS NOT NULL) = ({_finished})", name="finished_has_time"),
+    CheckConstraint("(error IS NOT NULL) = (state = 'failed')", name="failed_has_error"),
+    Index(
+        "ix_jobs_admission",
+        text("priority DESC"),
+        "created_at",
+        "id",
+        postgresql_where=text("state = 'queued'"),
+    ),
+    Index("ix_jobs_in_flight", "state", "sent_at", postgresql_where=text(_in_flight)),
+    Index("ix_jobs_expiry", "expires_at", postgresql_where=text("finished_at IS NULL")),
+    Index("uq_jobs_lease_token", "lease_token", unique=True, postgresql_where=text("lease_token IS NOT NULL")),
+)
+
+stage_runs = Table(
+    "stage_runs",
+    metadata,
+    Column("token", Uuid, primary_key=True, comment="of the lease the run started with"),
+    Column("job_id", Uuid, ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("attempt", Integer, nullable=False, comment="1 for the first start"),
+    Column("rewind", Integer, nullable=False),
+    Column("worker", Text, nullable=False),
+    Column("ready_at", _time, nullable=False),
+    Column("message_sent_at", _time, nullable=False),
+    Column("started_at", _time, nullable=False),
+    Column("finished_at", _time),
+    Column("outcome", Text, nullable=False, server_default=text("'running'")),
+    Column("timings", _json, comment="milliseconds by step, of a run that completed"),
+    Column("cached", Boolean, nullable=False, server_default=text("false")),
+    Column("error", _json),
+    CheckConstraint(_one_of("stage", Stage), name="stage_known"),
+    CheckConstraint(_one_of("outcome", Outcome), name="outcome_known"),
+    CheckConstraint("(outcome = 'running') = (finished_at IS NULL)", name="ended_has_time"),
+    Index("ix_stage_runs_job", "job_id", "started_at"),
+    Index("uq_stage_runs_running", "job_id", unique=True, postgresql_where=text("outcome = 'running'")),
+)
+
+generations = Table(
+    "generations",
+    metadata,
+    Column("job_id", Uuid, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("token_ids", ARRAY(Integer), nullable=False),
+    Column("prompt_vectors", LargeBinary, nullable=False, comment="float32, little endian, row after row"),
+    Column("n_vectors", Integer, nullable=False),
+    Column("dim", Integer, nullable=False),
+    CheckConstraint("octet_length(prompt_vectors) = 4 * n_vectors * dim", name="vectors_whole"),
+)
+
+results = Table(
+    "results",
+    metadata,
+    Column("job_id", Uuid, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("text", Text, nullable=False, comment="for reading, without markup"),
+    Column("raw_text", Text, nullable=False, comment="as the model wrote it"),
+    Column("model_fingerprint", Text, nullable=False),
+)
+
+phrases = Table(
+    "phrases",
+    metadata,
+    Column("job_id", Uuid, ForeignKey("results.job_id", ondelete="CASCADE"), primary_key=True),
+    Column("n", Integer, primary_key=True, autoincrement=False),
+    Column("text", Text),
+    Column("span_start", Integer, comment="characters into results.text"),
+    Column("span_end", Integer),
+    Column("rle_counts", Text, nullable=False, comment="COCO compressed run lengths"),
+    Column("height", Integer, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("box", ARRAY(Double), comment="x1, y1, x2, y2; none for an empty mask"),
+    Column("area", BigInteger, nullable=False),
+    Column("score", Double, nullable=False),
+    CheckConstraint("num_nulls(span_start, span_end) IN (0, 2)", name="span_whole"),
+    CheckConstraint("box IS NULL OR cardinality(box) = 4", name="box_has_four"),
+)
