@@ -1,0 +1,72 @@
+"""The life of a job: its states, who may move it, and what each move leaves behind.
+
+Every function takes a connection inside the caller's transaction, reads the database's clock and makes its change
+with one conditional UPDATE, which also notifies. A run is fenced by the token of its lease: from the moment the job
+was taken away (swept, cancelled, moved on) its writes change nothing and return None or False. A lease that has run
+out is still the worker's until the sweep clears it, so late work that nobody repeated counts.
+
+A message is a hint and may be lost, repeated or late. Messages are to be sent after the commit; one that gets lost
+on the way is found by the sweep.
+"""
+
+from shared.jobs.records import (
+    Failure,
+    Generation,
+    ImageView,
+    JobView,
+    Message,
+    NewJob,
+    Phrase,
+    Result,
+    Run,
+    StageRun,
+    Swept,
+    Timing,
+)
+from shared.jobs.runs import (
+    complete_llm,
+    complete_pixel,
+    complete_vision,
+    enter,
+    fail,
+    give_back,
+    renew,
+    retry,
+    rewind,
+)
+from shared.jobs.schedule import admit, cancel, create, expire, sweep
+from shared.jobs.views import get
+from shared.states import Outcome, Stage, State
+
+__all__ = [
+    "Failure",
+    "Generation",
+    "ImageView",
+    "JobView",
+    "Message",
+    "NewJob",
+    "Outcome",
+    "Phrase",
+    "Result",
+    "Run",
+    "Stage",
+    "StageRun",
+    "State",
+    "Swept",
+    "Timing",
+    "admit",
+    "cancel",
+    "complete_llm",
+    "complete_pixel",
+    "complete_vision",
+    "create",
+    "enter",
+    "expire",
+    "fail",
+    "get",
+    "give_back",
+    "renew",
+    "retry",
+    "rewind",
+    "sweep",
+]

@@ -1,0 +1,186 @@
+"""What goes into the state machine and what comes out of it."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from shared.errors import Problem
+from shared.masks import Rle
+from shared.states import Outcome, Stage, State
+from shared.tasks import Box, Task
+
+
+@dataclass(frozen=True)
+class Message:
+    """What Celery carries: start this stage of this job, started `attempt` times so far."""
+
+    job_id: UUID
+    stage: Stage
+    attempt: int
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """A validated request; `ttl` is how long it may take from now until it is finished."""
+
+    image_id: str
+    task: Task
+    prompt: str | None = None
+    boxes: tuple[Box, ...] = ()
+    priority: int = 0
+    ttl: timedelta = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class Generation:
+    """The llm stage's output: the raw answer, and one prompt vector a [SEG] in it.
+
+    `prompt_vectors` holds vector_count × vector_dim float32, little endian, row after row.
+    """
+
+    text: str
+    token_ids: tuple[int, ...]
+    prompt_vectors: bytes
+    vector_count: int
+    vector_dim: int
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """A mask at the image's size, and the words it belongs to: `span` is (start, end) in the result's text.
+
+    Tasks whose masks belong to no words have neither text nor span; an empty mask has no box.
+    """
+
+    text: str | None
+    span: tuple[int, int] | None
+    rle: Rle
+    box: Box | None
+    area: int
+    score: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a job has come to; `fingerprint` names the weights that made it."""
+
+    text: str
+    raw_text: str
+    phrases: tuple[Phrase, ...]
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """One start of a stage by one worker: all it needs to do the work, and the token that fences its writes.
+
+    `attempt` is 1 for the first start. `generation` is there for the pixel stage.
+    """
+
+    job_id: UUID
+    image_id: str
+    object_key: str
+    width: int
+    height: int
+    task: Task
+    prompt: str | None
+    boxes: tuple[Box, ...]
+    generation: Generation | None
+    stage: Stage
+    attempt: int
+    token: UUID
+    worker: str
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds of a run's steps; `cached` when the features were there already."""
+
+    fetch_ms: float = 0.0
+    engine_wait_ms: float = 0.0
+    engine_ms: float = 0.0
+    store_ms: float = 0.0
+    cached: bool = False
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep found: messages to send again, and jobs that it failed."""
+
+    resend: list[Message]
+    failed: list[UUID]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a job failed, and where: no stage for a job that never left the queue."""
+
+    problem: Problem
+    stage: Stage | None
+    attempt: int
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """One start of a stage, as history. `timing` is there once it completed."""
+
+    stage: Stage
+    attempt: int
+    rewind: int
+    worker: str
+    ready_at: datetime
+    message_sent_at: datetime
+    started_at: datetime
+    finished_at: datetime | None
+    outcome: Outcome
+    timing: Timing | None
+    error: Problem | None
+
+    @property
+    def cached(self) -> bool:
+        return self.timing is not None and self.timing.cached
+
+    @property
+    def waited_ms(self) -> float:
+        """From the moment the stage could start to the moment it did."""
+        return (self.started_at - self.ready_at) / timedelta(milliseconds=1)
+
+    @property
+    def total_ms(self) -> float | None:
+        """From start to end; None while it runs."""
+        return None if self.finished_at is None else (self.finished_at - self.started_at) / timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True)
+class ImageView:
+    id: str
+    object_key: str
+    media_type: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class JobView:
+    """Everything a client may know of a job.
+
+    `queue_position` is 1 for the next to be admitted and None once admitted; `progress` is the share of the stages
+    that have completed, 0 to 1.
+    """
+
+    id: UUID
+    task: Task
+    state: State
+    prompt: str | None
+    boxes: tuple[Box, ...]
+    priority: int
+    image: ImageView
+    created_at: datetime
+    admitted_at: datetime | None
+    finished_at: datetime | None
+    expires_at: datetime
+    queue_position: int | None
+    progress: float
+    stages: tuple[StageRun, ...]
+    error: Failure | None
+    result: Result | None

@@ -1,0 +1,133 @@
+"""The moves that are not a worker's: a job comes, is admitted, is looked after, and may be taken away."""
+
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import Connection, and_, case, func, insert, literal, null, or_, select, update
+
+from shared.database import announcement
+from shared.errors import Expired, NotFound, WorkerLost
+from shared.ids import uuid7
+from shared.jobs.records import Message, NewJob, Swept
+from shared.jobs.statements import RELEASED, announced, close_runs_of, failure, in_flight, now
+from shared.states import FINISHED, Outcome, Stage, State
+from shared.tables import images, jobs
+
+_ADMISSION_LOCK = 0x676C_616D_6D01
+_EXPIRY_BATCH = 1000
+
+
+def create(conn: Connection, new: NewJob) -> UUID:
+    """Queue a job. Raises NotFound when there is no such image."""
+    job_id = uuid7()
+    columns = ["id", "image_id", "task", "prompt", "boxes", "priority", "expires_at"]
+    row = select(
+        literal(job_id),
+        images.c.id,
+        literal(new.task.value),
+        literal(new.prompt, jobs.c.prompt.type),
+        literal([list(box) for box in new.boxes] or None, jobs.c.boxes.type),
+        literal(new.priority),
+        now + new.ttl,
+    ).where(images.c.id == new.image_id)
+    inserted = conn.execute(
+        insert(jobs).from_select(columns, row).returning(announcement(str(job_id), State.QUEUED.value))
+    )
+    if inserted.one_or_none() is None:
+        raise NotFound("image", new.image_id)
+    return job_id
+
+
+def cancel(conn: Connection, job_id: UUID) -> bool:
+    """Take a job away that is not finished; whoever runs it learns so from the next renewal."""
+    canceled = conn.execute(
+        update(jobs)
+        .where(jobs.c.id == job_id, jobs.c.state.not_in(FINISHED))
+        .values(state=State.CANCELED, finished_at=now, **RELEASED)
+        .returning(announced)
+    ).one_or_none()
+    if canceled is None:
+        return False
+    close_runs_of(conn, [job_id], Outcome.CANCELED)
+    return True
+
+
+def admit(conn: Connection, window: int) -> list[Message]:
+    """Let queued jobs into vision, those of high priority first and older ones before younger.
+
+    No more than `window` jobs are in flight afterwards, however many admit at once.
+    """
+    conn.execute(select(func.pg_advisory_xact_lock(_ADMISSION_LOCK)))
+    room = select(func.greatest(0, window - func.count())).where(in_flight).scalar_subquery()
+    chosen = (
+        select(jobs.c.id)
+        .where(jobs.c.state == State.QUEUED)
+        .order_by(jobs.c.priority.desc(), jobs.c.created_at, jobs.c.id)
+        .limit(room)
+        .with_for_update(skip_locked=True)
+        .cte("chosen")
+    )
+    rows = conn.execute(
+        update(jobs)
+        .where(jobs.c.id == chosen.c.id)
+        .values(state=State.VISION, admitted_at=now, ready_at=now, sent_at=now)
+        .returning(jobs.c.id, jobs.c.priority, jobs.c.created_at, announced)
+    ).all()
+    ordered = sorted(rows, key=lambda row: (-row.priority, row.created_at, row.id))
+    return [Message(row.id, Stage.VISION, 0) for row in ordered]
+
+
+def sweep(conn: Connection, resend_after: timedelta, max_attempts: int) -> Swept:
+    """Find what nobody works on: leases that ran out, and messages not taken up for `resend_after`.
+
+    Each is to be sent again, or is failed when its attempts are used up. Two sweeps never take the same job.
+    """
+    abandoned = or_(
+        jobs.c.lease_expires_at <= now, and_(jobs.c.lease_token.is_(None), jobs.c.sent_at <= now - resend_after)
+    )
+    chosen = (
+        select(jobs.c.id, jobs.c.lease_token)
+        .where(in_flight, abandoned)
+        .with_for_update(skip_locked=True)
+        .cte("chosen")
+    )
+    exhausted = jobs.c.attempt >= max_attempts
+    rows = conn.execute(
+        update(jobs)
+        .where(jobs.c.id == chosen.c.id)
+        .values(
+            state=case((exhausted, State.FAILED.value), else_=jobs.c.state),
+            ready_at=case((chosen.c.lease_token.is_not(None), now), else_=jobs.c.ready_at),
+            sent_at=now,
+            finished_at=case((exhausted, now), else_=null()),
+            error=case((exhausted, failure(WorkerLost().to_problem())), else_=null()),
+            **RELEASED,
+        )
+        .returning(jobs.c.id, jobs.c.state, jobs.c.attempt, jobs.c.admitted_at, announced)
+    ).all()
+    rows = sorted(rows, key=lambda row: (row.admitted_at, row.id))
+    close_runs_of(conn, [row.id for row in rows], Outcome.LOST)
+    return Swept(
+        resend=[Message(row.id, Stage(row.state), row.attempt) for row in rows if row.state != State.FAILED],
+        failed=[row.id for row in rows if row.state == State.FAILED],
+    )
+
+
+def expire(conn: Connection) -> int:
+    """Fail the jobs that are past their time and not finished; how many, at most 1000 a call."""
+    chosen = (
+        select(jobs.c.id)
+        .where(jobs.c.finished_at.is_(None), jobs.c.expires_at <= now)
+        .order_by(jobs.c.expires_at)
+        .limit(_EXPIRY_BATCH)
+        .with_for_update(skip_locked=True)
+        .cte("chosen")
+    )
+    rows = conn.execute(
+        update(jobs)
+        .where(jobs.c.id == chosen.c.id)
+        .values(state=State.FAILED, finished_at=now, error=failure(Expired().to_problem()), **RELEASED)
+        .returning(jobs.c.id, announced)
+    ).all()
+    close_runs_of(conn, [row.id for row in rows], Outcome.FAILED)
+    return len(rows)

@@ -1,0 +1,72 @@
+"""The clauses that the moves of the state machine share."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Connection, Text, and_, case, cast, func, null, update
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.sql.dml import ReturningUpdate
+
+from shared.database import announcement
+from shared.errors import Problem
+from shared.jobs.records import Run, Timing
+from shared.states import IN_FLIGHT, Outcome, State
+from shared.tables import jobs, stage_runs
+
+now = func.statement_timestamp()
+"""Not now(): a statement that waited for a lock must not judge leases by the start of its transaction."""
+
+RELEASED: dict[str, None] = {"lease_worker": None, "lease_token": None, "lease_expires_at": None}
+
+in_flight = jobs.c.state.in_(IN_FLIGHT)
+announced = announcement(cast(jobs.c.id, Text), jobs.c.state)
+
+
+def failure(problem: Problem) -> ColumnElement[Any]:
+    """The `error` of a job that fails where it stands."""
+    stage = case((in_flight, jobs.c.state), else_=null())
+    where = func.jsonb_build_object("stage", stage, "attempt", jobs.c.attempt)
+    return cast(problem.to_json(), JSONB).op("||")(where)
+
+
+def held(run: Run) -> ColumnElement[bool]:
+    """True of the run's job for as long as it is the run's."""
+    return and_(jobs.c.id == run.job_id, jobs.c.state == run.stage.state, jobs.c.lease_token == run.token)
+
+
+def finish(run: Run, state: State, **values: Any) -> ReturningUpdate[Any]:
+    return update(jobs).where(held(run)).values(state=state, finished_at=now, **RELEASED, **values).returning(announced)
+
+
+def close_run(
+    conn: Connection, run: Run, outcome: Outcome, timing: Timing | None = None, problem: Problem | None = None
+) -> None:
+    """Write into the history how a run ended."""
+    timings = timing and {
+        "fetch_ms": timing.fetch_ms,
+        "engine_wait_ms": timing.engine_wait_ms,
+        "engine_ms": timing.engine_ms,
+        "store_ms": timing.store_ms,
+    }
+    conn.execute(
+        update(stage_runs)
+        .where(stage_runs.c.token == run.token)
+        .values(
+            outcome=outcome,
+            finished_at=now,
+            timings=timings,
+            cached=timing is not None and timing.cached,
+            error=problem and problem.to_json(),
+        )
+    )
+
+
+def close_runs_of(conn: Connection, job_ids: Sequence[UUID], outcome: Outcome) -> None:
+    """Write into the history that the jobs were taken from whoever ran them."""
+    if job_ids:
+        conn.execute(
+            update(stage_runs)
+            .where(stage_runs.c.job_id.in_(job_ids), stage_runs.c.outcome == Outcome.RUNNING)
+            .values(outcome=outcome, finished_at=now)
+        )
