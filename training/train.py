@@ -1,0 +1,95 @@
+"""Trains a small GLaMM from nothing on composed scenes: first the towers, then the whole model on top of them."""
+
+import json
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from shared.model.config import GlammConfig
+from shared.model.tokenizer import GlammTokenizer
+from training.examples import Example, SceneExamples
+
+WARMUP = 100
+LOG_EVERY = 50
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One stretch of training with its own learning rate; ends after `steps`."""
+
+    name: str
+    steps: int
+    batch: int
+    rate: float
+
+
+def learning_rate(phase: Phase, step: int) -> float:
+    """Linear warm-up, then a cosine down to a twentieth."""
+    if step < WARMUP:
+        return phase.rate * (step + 1) / WARMUP
+    done = (step - WARMUP) / max(1, phase.steps - WARMUP)
+    return phase.rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+
+
+def run_phase(
+    phase: Phase,
+    model: nn.Module,
+    loss_of: Callable[[list[Example]], tuple[Tensor, dict[str, float]]],
+    examples: Iterator[list[Example]],
+    folder: Path,
+    save_every: int = 500,
+) -> None:
+    """Steps to the phase's end, from its last saved state where there is one.
+
+    The folder gets `PHASE.pt` (weights, optimiser, step) every `save_every` steps and a line of figures in
+    `PHASE.jsonl` every LOG_EVERY.
+    """
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.AdamW(trained, lr=phase.rate, betas=(0.9, 0.95), weight_decay=0.01)
+    state_file, log_file = folder / f"{phase.name}.pt", folder / f"{phase.name}.jsonl"
+    first = 0
+    if state_file.exists():
+        state = torch.load(state_file, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        first = state["step"]
+    seen: dict[str, list[float]] = defaultdict(list)
+    began = time.monotonic()
+    for step in range(first, phase.steps):
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(phase, step)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss, figures = loss_of(next(examples))
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(trained, 1.0)
+        optimiser.step()
+        for name, value in figures.items():
+            if not math.isnan(value):
+                seen[name].append(value)
+        if (step + 1) % LOG_EVERY == 0:
+            means = {name: round(sum(values) / len(values), 4) for name, values in seen.items()}
+            line = {"step": step + 1, "seconds": round(time.monotonic() - began), **means}
+            with log_file.open("a") as log:
+                log.write(json.dumps(line) + "\n")
+            print(phase.name, json.dumps(line), flush=True)
+            seen.clear()
+        if (step + 1) % save_every == 0 or step + 1 == phase.steps:
+            partial = state_file.with_suffix(".partial")
+            torch.save({"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1}, partial)
+            partial.replace(state_file)
+
+
+def stream(
+    config: GlammConfig, tokenizer: GlammTokenizer, phase: Phase, start: int, workers: int
+) -> Iterator[list[Example]]:
+    """Endless batches made by `workers` processes. Each phase begins at its own scene number."""
+    dataset = SceneExamples(config, tokenizer, phase.batch, start)
+    return iter(DataLoader(dataset, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None))
