@@ -1,0 +1,1 @@
+"""Real servers from wheels and the service's own processes, on loopback, in one terminal."""
