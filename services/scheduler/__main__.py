@@ -1,0 +1,24 @@
+"""`python -m services.scheduler`: one scheduler process."""
+
+import os
+import signal
+import socket
+import sys
+
+from services.scheduler.loop import Scheduler
+from shared import logs
+from shared.settings import settings_or_exit
+
+
+def main() -> int:
+    settings = settings_or_exit()
+    logs.configure("scheduler", settings)
+    scheduler = Scheduler(settings, f"{socket.gethostname()}:{os.getpid()}")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: scheduler.stop())
+    scheduler.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

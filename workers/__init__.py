@@ -1,0 +1,1 @@
+"""The processes that run the model: one Celery worker for one or more of the stages."""

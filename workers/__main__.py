@@ -1,0 +1,72 @@
+"""`python -m workers --stages vision,llm,pixel`: one worker process for one or more stages."""
+
+import argparse
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+
+from shared import logs
+from shared.errors import InvalidInput
+from shared.settings import settings_or_exit
+from shared.states import Stage
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m workers", description="Serve one or more stages of the model.")
+    parser.add_argument(
+        "--stages", type=_stages, required=True, metavar="STAGE[,STAGE…]", help="vision, llm, pixel, in any combination"
+    )
+    parser.add_argument(
+        "--concurrency", type=_positive, metavar="N", help="jobs under way at once (default: two batches a stage)"
+    )
+    options = parser.parse_args(arguments)
+    settings = settings_or_exit()
+    # Until there is work to give back, a stop may come at any moment.
+    signal.signal(signal.SIGTERM, _stop)
+    name = "-".join(stage.value for stage in options.stages)
+    logs.configure(f"worker-{name}", settings)
+
+    import torch
+
+    from shared.model.checkpoint import CheckpointError
+    from workers.process import WorkerProcess, default_concurrency, open_station
+
+    if settings.torch_threads is not None:
+        torch.set_num_threads(settings.torch_threads)
+    try:
+        stations = [open_station(stage, settings) for stage in options.stages]
+    except (CheckpointError, InvalidInput) as error:
+        print(f"cannot start: {error}", file=sys.stderr)
+        return 2
+    concurrency = options.concurrency or default_concurrency(options.stages, settings)
+    status = WorkerProcess(settings, stations, concurrency, f"{socket.gethostname()}:{os.getpid()}").run()
+    sys.stderr.flush()
+    # A hung engine's thread would hold up the interpreter's own way out.
+    os._exit(status)
+
+
+def _stages(text: str) -> list[Stage]:
+    try:
+        stages = [Stage(name.strip()) for name in text.split(",")]
+    except ValueError:
+        known = ", ".join(stage.value for stage in Stage)
+        raise argparse.ArgumentTypeError(f"{text!r} names a stage that is none of {known}") from None
+    if len(set(stages)) < len(stages):
+        raise argparse.ArgumentTypeError(f"{text!r} names a stage twice")
+    return stages
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return int(text)
+
+
+def _stop(_number: int, _frame: object) -> None:
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,283 @@
+"""The batching engine: one thread that owns the device and runs together whatever is waiting.
+
+Nothing here waits on a clock to fill a batch. Items gather while a step runs and the next step takes as many as fit, so
+an item that comes alone runs alone at once, and under load the batches fill themselves.
+"""
+
+# ruff: noqa: N818 -- the names say what happened
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError
+from typing import Generic, Protocol, TypeVar
+
+import torch
+
+from shared.logs import get_logger
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+In_contra = TypeVar("In_contra", contravariant=True)
+Out_co = TypeVar("Out_co", covariant=True)
+
+log = get_logger(__name__)
+
+
+class Core(Protocol[In_contra, Out_co]):
+    """What an engine runs. Items come in under a key; a step returns those it finished, each with its output.
+
+    What `admit` raises, or `step` returns in place of an output, is the fault of that item. What `step` raises may be
+    the fault of any item admitted, or of their number: the engine drops them all and finds out. `drop` forgets an item
+    and takes unknown keys.
+    """
+
+    def admit(self, key: int, item: In_contra, /) -> None: ...
+
+    def step(self) -> Sequence[tuple[int, Out_co | Exception]]: ...
+
+    def drop(self, key: int, /) -> None: ...
+
+
+class BatchCore(Generic[In, Out]):
+    """A core that finishes in one step: a function from a batch to as many outputs."""
+
+    def __init__(self, run: Callable[[Sequence[In]], Sequence[Out]]) -> None:
+        self._run = run
+        self._items: dict[int, In] = {}
+
+    def admit(self, key: int, item: In, /) -> None:
+        self._items[key] = item
+
+    def step(self) -> Sequence[tuple[int, Out | Exception]]:
+        batch, self._items = self._items, {}
+        return list(zip(batch, self._run(list(batch.values())), strict=True))
+
+    def drop(self, key: int, /) -> None:
+        self._items.pop(key, None)
+
+
+class EngineError(Exception):
+    """An item ended for a reason that lies with the engine, not with the item."""
+
+
+class GivenBack(EngineError):
+    """The engine is closing: the item did not finish here and may run elsewhere."""
+
+
+class TookTooLong(EngineError):
+    """The item was not finished by its deadline."""
+
+
+class EngineBroken(EngineError):
+    """The device failed or hung under the item; nothing runs on it again in this process."""
+
+
+class Ticket(Future[Out]):
+    """The future output of one item. `cancel` takes the item out before the engine's next step, however far it is."""
+
+    def __init__(self, deadline: float | None) -> None:
+        super().__init__()
+        self.deadline = deadline
+        self.submitted_at = time.monotonic()
+        self.admitted_at: float | None = None
+        self.finished_at: float | None = None
+
+    @property
+    def waited_ms(self) -> float:
+        """Time from submission to admission."""
+        return 0.0 if self.admitted_at is None else (self.admitted_at - self.submitted_at) * 1000
+
+    @property
+    def ran_ms(self) -> float:
+        """Time from admission to the end."""
+        if self.admitted_at is None or self.finished_at is None:
+            return 0.0
+        return (self.finished_at - self.admitted_at) * 1000
+
+    def settle(self, outcome: Out | Exception) -> None:
+        """Give the ticket its end, unless it has one: the first of output, deadline, cancellation and drain counts."""
+        self.finished_at = time.monotonic()
+        try:
+            if isinstance(outcome, Exception):
+                self.set_exception(outcome)
+            else:
+                self.set_result(outcome)
+        except InvalidStateError:
+            log.debug("engine.late_outcome")
+
+
+class Engine(Generic[In, Out]):
+    """Runs a core on a thread of its own, never more than `capacity` items at a time."""
+
+    def __init__(self, core: Core[In, Out], capacity: int, name: str) -> None:
+        if capacity < 1:
+            raise ValueError(f"capacity must be at least 1, not {capacity}")
+        self.name = name
+        self._core = core
+        self._limit = capacity
+        self._changed = threading.Condition()
+        self._waiting: deque[tuple[Ticket[Out], In]] = deque()
+        self._suspects: deque[list[tuple[Ticket[Out], In]]] = deque()
+        self._live: dict[int, tuple[Ticket[Out], In]] = {}
+        self._next_key = 0
+        self._step_began: float | None = None
+        self._closing = False
+        self._broken: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name=f"engine-{name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def busy(self) -> bool:
+        """Whether any item waits or runs."""
+        with self._changed:
+            return bool(self._waiting or self._suspects or self._live)
+
+    @property
+    def broken(self) -> BaseException | None:
+        """What ended the engine before its time; the process should end too, and start afresh."""
+        return self._broken
+
+    def stalled_for(self) -> float:
+        """Seconds since the step under way began; 0 between steps."""
+        began = self._step_began
+        return 0.0 if began is None else time.monotonic() - began
+
+    def submit(self, item: In, deadline: float | None = None) -> Ticket[Out]:
+        """Hand in an item. `deadline` (of `time.monotonic`) is looked at between steps.
+
+        The ticket raises what the core raised for this item, or `TookTooLong`, `GivenBack`, `EngineBroken`, or
+        `CancelledError`.
+        """
+        ticket: Ticket[Out] = Ticket(deadline)
+        with self._changed:
+            if self._closing:
+                ticket.settle(GivenBack())
+            else:
+                self._waiting.append((ticket, item))
+                self._changed.notify()
+        return ticket
+
+    def drain(self, seconds: float) -> None:
+        """Close: give back what has not begun, let the rest finish for `seconds`, then give that back too."""
+        self._close(GivenBack())
+        self._thread.join(seconds)
+        for ticket, _ in list(self._live.values()):
+            ticket.settle(GivenBack())
+
+    def abandon(self, reason: str) -> None:
+        """Close although a step hangs: what runs ends as `EngineBroken`, what waits is given back."""
+        self._break(EngineBroken(reason))
+
+    def _run(self) -> None:
+        try:
+            while self._gather():
+                self._step_began = time.monotonic()
+                self._step()
+                self._step_began = None
+        except BaseException as error:
+            self._break(error)
+            log.exception("engine.broken", engine=self.name)
+
+    def _gather(self) -> bool:
+        """Wait for work and admit it. False once the engine is closed and has none left."""
+        with self._changed:
+            self._sift()
+            while not (self._live or self._suspects or self._waiting):
+                if self._closing:
+                    return False
+                self._changed.wait()
+                self._sift()
+            entering = self._next_group()
+        self._step_began = time.monotonic()
+        for ticket, item in entering:
+            self._admit(ticket, item)
+        return True
+
+    def _sift(self) -> None:
+        """Let go of items that ended on their own: cancelled, given back, or over their deadline."""
+        now = time.monotonic()
+        for entry in (*self._waiting, *self._live.values()):
+            if entry[0].deadline is not None and entry[0].deadline < now:
+                entry[0].settle(TookTooLong())
+        for key in [key for key, (ticket, _) in self._live.items() if ticket.done()]:
+            del self._live[key]
+            self._core.drop(key)
+        if any(ticket.done() for ticket, _ in self._waiting):
+            self._waiting = deque(entry for entry in self._waiting if not entry[0].done())
+
+    def _next_group(self) -> list[tuple[Ticket[Out], In]]:
+        if self._suspects:
+            # A suspected group runs by itself, so that nobody else can share its fate.
+            return [] if self._live else self._suspects.popleft()
+        room = min(self._limit - len(self._live), len(self._waiting))
+        return [self._waiting.popleft() for _ in range(room)]
+
+    def _admit(self, ticket: Ticket[Out], item: In) -> None:
+        key, self._next_key = self._next_key, self._next_key + 1
+        ticket.admitted_at = time.monotonic()
+        self._live[key] = (ticket, item)
+        try:
+            self._core.admit(key, item)
+        except Exception as error:
+            self._live.pop(key)
+            self._core.drop(key)
+            self._judge([(ticket, item)], error)
+
+    def _step(self) -> None:
+        if not self._live:
+            return
+        try:
+            finished = self._core.step()
+        except Exception as error:
+            group = list(self._live.values())
+            for key in list(self._live):
+                self._core.drop(key)
+            self._live.clear()
+            self._judge(group, error)
+            return
+        for key, outcome in finished:
+            ticket, _ = self._live.pop(key)
+            ticket.settle(outcome)
+
+    def _judge(self, group: list[tuple[Ticket[Out], In]], error: Exception) -> None:
+        """A group failed together. Alone, the error is the item's own; else each half runs again by itself."""
+        if isinstance(error, torch.AcceleratorError):
+            for ticket, _ in group:
+                ticket.settle(EngineBroken(str(error)))
+            raise error
+        if isinstance(error, torch.OutOfMemoryError):
+            self._shrink(len(group))
+        if len(group) == 1:
+            group[0][0].settle(error)
+            return
+        log.warning("engine.splitting", engine=self.name, items=len(group), error=repr(error))
+        middle = len(group) // 2
+        with self._changed:
+            if self._closing:
+                for ticket, _ in group:
+                    ticket.settle(GivenBack())
+            else:
+                self._suspects.extendleft((group[middle:], group[:middle]))
+
+    def _shrink(self, items: int) -> None:
+        """The device had no memory for so many at once: never try as many again."""
+        torch.cuda.empty_cache()
+        self._limit = max(1, min(self._limit, items // 2))
+        log.warning("engine.out_of_memory", engine=self.name, items=items, limit=self._limit)
+
+    def _close(self, reason: Exception) -> None:
+        with self._changed:
+            self._closing = True
+            for ticket, _ in (*self._waiting, *(entry for group in self._suspects for entry in group)):
+                ticket.settle(reason)
+            self._waiting.clear()
+            self._suspects.clear()
+            self._changed.notify()
+
+    def _break(self, error: BaseException) -> None:
+        self._broken = error
+        self._close(GivenBack())
+        for ticket, _ in list(self._live.values()):
+            ticket.settle(EngineBroken(str(error)))

@@ -1,0 +1,88 @@
+"""The leases this process holds, renewed together for as long as its engines step."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from shared import jobs
+from shared.errors import Unavailable
+from shared.jobs import Run
+from shared.logs import get_logger
+from shared.transactions import Transactions
+from workers.engine import Ticket
+
+log = get_logger(__name__)
+
+
+class Hold:
+    """A run under a lease. `deadline` (of `time.monotonic`) is when the lease is renewed no more."""
+
+    def __init__(self, run: Run, deadline: float) -> None:
+        self.run = run
+        self.deadline = deadline
+        self._lock = threading.Lock()
+        self._lost = False
+        self._ticket: Ticket[Any] | None = None
+
+    def watch(self, ticket: Ticket[Any]) -> None:
+        """Cancel the ticket when the lease is lost, now or later."""
+        with self._lock:
+            self._ticket = ticket
+            lost = self._lost
+        if lost:
+            ticket.cancel()
+
+    def lose(self) -> None:
+        """The job is someone else's, or nobody's: whatever is under way for it is in vain."""
+        with self._lock:
+            self._lost = True
+            ticket = self._ticket
+        if ticket is not None:
+            ticket.cancel()
+
+
+class Leases:
+    """Every run that this process works on."""
+
+    def __init__(self, transactions: Transactions, lease: timedelta, longest: float) -> None:
+        self._transactions = transactions
+        self._lease = lease
+        self._longest = longest
+        self._lock = threading.Lock()
+        self._holds: dict[UUID, Hold] = {}
+
+    @contextmanager
+    def hold(self, run: Run) -> Iterator[Hold]:
+        """Keep the run's lease alive inside the block, for `longest` seconds at most."""
+        hold = Hold(run, time.monotonic() + self._longest)
+        with self._lock:
+            self._holds[run.token] = hold
+        try:
+            yield hold
+        finally:
+            with self._lock:
+                del self._holds[run.token]
+
+    def renew(self) -> None:
+        """Extend all leases at once. A run whose lease is gone has its work cancelled."""
+        now = time.monotonic()
+        with self._lock:
+            holds = {token: hold for token, hold in self._holds.items() if hold.deadline > now}
+        if not holds:
+            return
+        try:
+            kept = self._transactions.run(lambda conn: jobs.renew(conn, list(holds), self._lease))
+        except Unavailable as error:
+            # The next beat comes well before the leases end.
+            log.warning("leases.not_renewed", runs=len(holds), error=error.detail)
+            return
+        for token in holds.keys() - kept:
+            with self._lock:
+                lost = self._holds.get(token)
+            if lost is not None:
+                log.info("lease.lost", job_id=str(lost.run.job_id), stage=lost.run.stage.value)
+                lost.lose()

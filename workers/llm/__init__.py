@@ -1,0 +1,14 @@
+"""Prompt and image tokens → answer and prompt vectors, in Postgres."""
+
+from shared.settings import Settings
+from shared.stages.llm import LlmStage
+from workers.engine import Engine
+from workers.llm.work import LlmWork
+from workers.station import Station, feature_store, placement
+
+
+def open_station(settings: Settings) -> Station:
+    """Load the language model. Raises CheckpointError."""
+    stage = LlmStage.load(settings.checkpoint, *placement(settings), settings.max_new_tokens)
+    work = LlmWork(stage, feature_store(settings))
+    return Station(work, Engine(stage.stepper(settings.llm_batch), settings.llm_batch, "llm"))

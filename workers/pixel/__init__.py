@@ -1,0 +1,15 @@
+"""Embedding and prompt vectors → masks and grounded text, in Postgres."""
+
+from shared.model.checkpoint import fingerprint
+from shared.settings import Settings
+from shared.stages.pixel import PixelStage
+from workers.engine import BatchCore, Engine
+from workers.pixel.work import PixelWork
+from workers.station import Station, feature_store, placement
+
+
+def open_station(settings: Settings) -> Station:
+    """Load the pixel decoder. Raises CheckpointError."""
+    stage = PixelStage.load(settings.checkpoint, *placement(settings))
+    work = PixelWork(fingerprint(settings.checkpoint), feature_store(settings))
+    return Station(work, Engine(BatchCore(stage.run), settings.pixel_batch, "pixel"))
