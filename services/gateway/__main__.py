@@ -1,0 +1,60 @@
+"""`python -m services.gateway`: serve the API until SIGTERM or SIGINT."""
+
+import signal
+import socket
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from services.gateway.app import create_app
+from shared import logs
+from shared.settings import Settings, settings_or_exit
+
+log = logs.get_logger("gateway")
+
+
+class Server(uvicorn.Server):
+    """Answers what is in flight before it stops: who waits for a job gets it as it is, an upload is finished."""
+
+    def __init__(self, app: FastAPI, settings: Settings) -> None:
+        config = uvicorn.Config(
+            app,
+            host=settings.gateway_host,
+            port=settings.gateway_port,
+            lifespan="on",
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=round(settings.drain_seconds),
+        )
+        super().__init__(config)
+        self.app = app
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            log.info("ready", url=f"http://{f'[{host}]' if ':' in host else host}:{port}")
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        log.info("stopping")
+        self.app.state.gateway.watcher.close()
+        await super().shutdown(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """As the base class, but not raised again at the end: a process that has finished its work exits with 0."""
+        if self.should_exit and sig == signal.SIGINT:
+            self.force_exit = True
+        self.should_exit = True
+
+
+def main() -> None:
+    settings = settings_or_exit()
+    logs.configure("gateway", settings)
+    Server(create_app(settings), settings).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""The ASGI application."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from services.gateway import errors, openapi
+from services.gateway.access import AccessLog
+from services.gateway.gateway import opened
+from services.gateway.routes import health, images, jobs, pictures
+from shared.settings import Settings
+from shared.version import VERSION
+
+_DESCRIPTION = """Images annotated with words tied to pixels, as jobs.
+
+Store an image, queue a job on it, and ask for the job until it is finished: the answer is text whose phrases carry
+masks. Every error is `application/problem+json` (RFC 9457) with a stable `type`, the `field` at fault and a `remedy`.
+"""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The gateway; it connects to its servers once it is started, and only when it needs them."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with opened(settings) as gateway:
+            app.state.gateway = gateway
+            yield
+
+    app = FastAPI(title="GLaMM", version=VERSION, description=_DESCRIPTION, lifespan=lifespan)
+    for module in (images, jobs, pictures, health):
+        app.include_router(module.router)
+    errors.install(app)
+    openapi.install(app)
+    app.add_middleware(AccessLog)
+    return app

@@ -1,0 +1,174 @@
+"""Request bodies: read no further than their limit, and taken apart into fields and an image.
+
+Nothing here trusts a declared length: the bytes are counted as they arrive, whether or not one was declared.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+from pydantic_core import from_json
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.types import Message, Receive
+
+from services.gateway.errors import from_pydantic
+from shared.errors import InvalidInput, TooLarge, UnsupportedMedia
+from shared.images import Limits, too_many_bytes
+from shared.schema import JobFields, JobRequest
+
+IMAGE_FIELD = "image"
+MAX_JSON_BYTES = 1024 * 1024
+"""Far more than a valid request, so that a prompt which is too long is called that and not a body too large."""
+FORM_OVERHEAD_BYTES = MAX_JSON_BYTES
+_MAX_FORM_FIELDS = 8
+_UNKNOWN_TYPE = "application/octet-stream"
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What POST /jobs was sent: the request, and either the id of an image or one to store."""
+
+    fields: JobFields
+    image: bytes | str
+
+
+async def read_image(request: Request, limits: Limits) -> bytes:
+    """The body of POST /images: the image itself, or a form with the file `image`. Raises InvalidInput."""
+    kind = _content_type(request.headers)
+    if kind == "multipart/form-data":
+        fields, image = await _read_form(request, limits)
+        for name in fields:
+            raise InvalidInput(name, f"POST /images knows no field {name!r}.", f"Send {IMAGE_FIELD!r} alone.")
+        if image is None:
+            raise _no_image()
+        return image
+    if not _may_be_image(kind):
+        raise UnsupportedMedia(
+            "Content-Type",
+            f"POST /images does not read {kind}.",
+            "Send the image as the body with its type, such as image/png, or as the file 'image' of a multipart form.",
+        )
+    return await _bounded(request, limits.max_bytes, too_many_bytes(limits)).body()
+
+
+async def read_submission(request: Request, limits: Limits) -> Submission:
+    """The body of POST /jobs: JSON that names an image, or a form that may bring one. Raises InvalidInput."""
+    kind = _content_type(request.headers)
+    try:
+        if kind == "application/json":
+            job = JobRequest.model_validate_json(await _bounded(request, MAX_JSON_BYTES, _too_large_json()).body())
+            return Submission(job, job.image_id)
+        if kind == "multipart/form-data":
+            fields, image = await _read_form(request, limits)
+            return _form_submission(fields, image)
+    except ValidationError as error:
+        raise from_pydantic(error) from error
+    raise UnsupportedMedia(
+        "Content-Type",
+        f"POST /jobs does not read {kind or 'a body without a type'}.",
+        "Send application/json with image_id, or multipart/form-data with the file 'image'.",
+    )
+
+
+def _form_submission(fields: Mapping[str, str], image: bytes | None) -> Submission:
+    values: dict[str, object] = dict(fields)
+    if "boxes" in fields:
+        try:
+            values["boxes"] = from_json(fields["boxes"])
+        except ValueError as error:
+            raise InvalidInput(
+                "boxes", f"boxes: {error}.", "Send JSON: [[x1, y1, x2, y2]] in pixels of the image."
+            ) from error
+    if image is None:
+        if "image_id" not in fields:
+            raise _no_image()
+        job = JobRequest.model_validate(values)
+        return Submission(job, job.image_id)
+    if "image_id" in fields:
+        raise InvalidInput("image_id", "The form brings both an image and an image_id.", "Send one of the two.")
+    return Submission(JobFields.model_validate(values), image)
+
+
+async def _read_form(request: Request, limits: Limits) -> tuple[dict[str, str], bytes | None]:
+    """The text fields of a form and the bytes of its file `image`."""
+    bounded = _bounded(request, limits.max_bytes + FORM_OVERHEAD_BYTES, too_many_bytes(limits))
+    try:
+        async with bounded.form(max_files=1, max_fields=_MAX_FORM_FIELDS, max_part_size=MAX_JSON_BYTES) as form:
+            return await _take_apart(form, limits)
+    except HTTPException as error:
+        raise InvalidInput(
+            "body", f"The form cannot be read: {error.detail}", "Send well-formed multipart/form-data with one file."
+        ) from error
+
+
+async def _take_apart(form: FormData, limits: Limits) -> tuple[dict[str, str], bytes | None]:
+    fields: dict[str, str] = {}
+    image: bytes | None = None
+    seen: set[str] = set()
+    for name, value in form.multi_items():
+        if name in seen:
+            raise InvalidInput(name, f"The form has the field {name!r} twice.", "Send it once.")
+        seen.add(name)
+        if isinstance(value, str):
+            if name == IMAGE_FIELD:
+                raise InvalidInput(name, "The field 'image' is text.", "Send it as a file, with a file name.")
+            fields[name] = value
+        elif name != IMAGE_FIELD:
+            raise InvalidInput(name, f"The field {name!r} is a file.", "Send it as text; the one file is 'image'.")
+        else:
+            image = await _read_file(value, limits)
+    return fields, image
+
+
+async def _read_file(file: UploadFile, limits: Limits) -> bytes:
+    kind = _content_type(file.headers)
+    if not _may_be_image(kind):
+        raise UnsupportedMedia(
+            IMAGE_FIELD, f"The file 'image' came as {kind}.", "Send it with its type, such as image/png."
+        )
+    if file.size is not None and file.size > limits.max_bytes:
+        raise too_many_bytes(limits, IMAGE_FIELD)
+    return await file.read()
+
+
+def _content_type(headers: Mapping[str, str]) -> str:
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _may_be_image(kind: str) -> bool:
+    """The bytes decide what an image is, since programs guess its type from a file's name; only other kinds are out."""
+    return kind in ("", _UNKNOWN_TYPE) or kind.startswith("image/")
+
+
+def _no_image() -> InvalidInput:
+    return InvalidInput(IMAGE_FIELD, "The form brings no image.", "Send the image as the file 'image'.")
+
+
+def _too_large_json() -> TooLarge:
+    return TooLarge(
+        "body", f"The body has more than {MAX_JSON_BYTES:,} bytes.", f"Send at most {MAX_JSON_BYTES:,} bytes of JSON."
+    )
+
+
+def _bounded(request: Request, limit: int, refusal: TooLarge) -> Request:
+    """The same request, whose body raises `refusal` as soon as it is, or says it will be, longer than `limit` bytes."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > limit:
+        raise refusal
+    return Request(request.scope, _counted(request.receive, limit, refusal))
+
+
+def _counted(receive: Receive, limit: int, refusal: TooLarge) -> Receive:
+    received = 0
+
+    async def counted() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > limit:
+            raise refusal
+        return message
+
+    return counted

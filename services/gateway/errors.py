@@ -1,0 +1,137 @@
+"""Every error as problem+json: the one place where an exception becomes a response."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse
+
+from shared.errors import PROBLEM_TYPE, GlammError, InvalidInput, Overloaded, Problem, Unavailable
+from shared.logs import get_logger
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = 2
+
+_REMEDIES = {
+    "missing": "Send this field.",
+    "extra_forbidden": "Leave it out, or correct its name.",
+    "json_invalid": "Send well-formed JSON in UTF-8.",
+    "uuid_parsing": "Send the id that POST /jobs gave, such as 0198c0de-0000-7000-8000-000000000000.",
+    "uuid_type": "Send the id that POST /jobs gave.",
+    "string_type": "Send a string.",
+    "too_long": "Send fewer values.",
+}
+_REMEDIES_BY_FIELD = {
+    "image_id": "Send the id that POST /images gave: 64 lower-case hex digits.",
+    "boxes": "Send [[x1, y1, x2, y2]] in pixels of the image.",
+}
+
+log = get_logger(__name__)
+
+
+def install(app: FastAPI) -> None:
+    """Let the app answer every error with a problem."""
+    app.add_exception_handler(GlammError, _on_own)
+    app.add_exception_handler(RequestValidationError, _on_validation)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
+    for kind in (OperationalError, InterfaceError, PoolTimeout):
+        app.add_exception_handler(kind, _on_database)
+
+
+def response(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    return JSONResponse(problem.to_json(), problem.status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def unexpected() -> JSONResponse:
+    """For an error that nobody foresaw: what it was stands in the log and not in the response."""
+    error = GlammError("The gateway failed in a way that it did not foresee.", remedy="Try again; then report it.")
+    return response(error.to_problem())
+
+
+def invalid_input(errors: Sequence[ErrorDetails] | Sequence[Any]) -> InvalidInput:
+    """Pydantic's findings as one error: about the first field at fault, with the others named in its detail."""
+    first, *others = errors
+    name = _field(first["loc"])
+    detail = f"{name}: {_sentence(first)}"
+    if others:
+        detail += f" Also at fault: {', '.join(dict.fromkeys(_field(error['loc']) for error in others))}."
+    return InvalidInput(name, detail, _remedy(first, name))
+
+
+def from_pydantic(error: ValidationError) -> InvalidInput:
+    return invalid_input(error.errors(include_url=False, include_input=False))
+
+
+def _field(loc: Sequence[int | str]) -> str:
+    """`("body", "boxes", 0, 2)` → `boxes[0][2]`."""
+    parts = [part for index, part in enumerate(loc) if index or part not in ("body", "path", "query", "header")]
+    name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
+    return name.lstrip(".") or "body"
+
+
+def _sentence(error: ErrorDetails) -> str:
+    return str(error["msg"]).rstrip(".") + "."
+
+
+def _remedy(error: ErrorDetails, name: str) -> str:
+    kind = error["type"]
+    if kind == "enum":
+        return f"Use one of: {error['ctx']['expected']}."
+    by_field = _REMEDIES_BY_FIELD.get(name.split("[")[0]) if kind not in ("missing", "extra_forbidden") else None
+    return by_field or _REMEDIES.get(kind) or f"{_sentence(error)[:-1]}, as the API's documentation (/docs) says."
+
+
+async def _on_own(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, GlammError)
+    problem = error.to_problem()
+    if problem.status < 500:
+        return response(problem)
+    log.warning("problem", type=problem.type, detail=problem.detail)
+    wait = math.ceil(error.retry_after) if isinstance(error, Overloaded) else RETRY_AFTER_SECONDS
+    return response(problem, {"Retry-After": str(wait)} if problem.status == 503 else None)
+
+
+async def _on_validation(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    return response(invalid_input(error.errors()).to_problem())
+
+
+async def _on_http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        problem = Problem(
+            f"{PROBLEM_TYPE}not-found",
+            "Not found",
+            404,
+            f"There is nothing at {request.url.path}.",
+            remedy="See /docs.",
+        )
+    elif error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "another method")
+        detail = f"{request.method} is not possible at {request.url.path}."
+        problem = Problem(
+            f"{PROBLEM_TYPE}method-not-allowed", "Method not allowed", 405, detail, remedy=f"Use {allowed}."
+        )
+    else:
+        problem = Problem("about:blank", str(error.detail), error.status_code, str(error.detail))
+    return response(problem, error.headers)
+
+
+async def _on_disconnect(_: Request, error: Exception) -> JSONResponse:
+    """Nobody is left to read this; it keeps a caller that hung up from counting as a failure of ours."""
+    assert isinstance(error, ClientDisconnect)
+    return response(InvalidInput("body", "The connection closed before the body ended.", "Send it again.").to_problem())
+
+
+async def _on_database(request: Request, error: Exception) -> JSONResponse:
+    log.warning("database unavailable", error=str(getattr(error, "orig", None) or error))
+    return await _on_own(request, Unavailable("database"))

@@ -1,0 +1,169 @@
+"""What the API's description says beyond the code: examples, request bodies and problems."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+
+from services.gateway.errors import MEDIA_TYPE
+from shared import schema
+from shared.errors import Conflict, GlammError, InvalidInput, NotFound, TooLarge, Unavailable, UnsupportedMedia
+
+IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "application/octet-stream")
+BINARY = {"type": "string", "format": "binary"}
+PNG: dict[str, Any] = {"description": "A PNG image", "content": {"image/png": {"schema": BINARY}}}
+
+_REF = "#/components/schemas/{model}"
+_IMAGE_ID = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+_JOB_ID = "0198c0de-5a1e-7abc-8def-0123456789ab"
+_URL = f"/jobs/{_JOB_ID}"
+_IMAGE = {"id": _IMAGE_ID, "width": 512, "height": 384, "media_type": "image/png"}
+
+STORED_IMAGE = {**_IMAGE, "bytes": 201_344, "created": True}
+
+QUEUED_JOB: dict[str, Any] = {
+    "id": _JOB_ID,
+    "task": "gcg",
+    "state": "queued",
+    "prompt": None,
+    "boxes": [],
+    "image": _IMAGE,
+    "created_at": "2026-01-31T12:00:00Z",
+    "finished_at": None,
+    "queue_position": 1,
+    "progress": 0.0,
+    "stages": [],
+    "error": None,
+    "result": None,
+    "links": {"self": _URL, "image": f"/images/{_IMAGE_ID}", "overlay": None},
+}
+
+
+def _stage(name: str, start: str, end: str, **steps: float) -> dict[str, Any]:
+    return {
+        "stage": name,
+        "attempt": 1,
+        "worker": "host:4711",
+        "started_at": f"2026-01-31T12:00:0{start}Z",
+        "finished_at": f"2026-01-31T12:00:0{end}Z",
+        "outcome": "completed",
+        "cached": False,
+        **steps,
+        "error": None,
+    }
+
+
+FINISHED_JOB: dict[str, Any] = {
+    **QUEUED_JOB,
+    "state": "succeeded",
+    "finished_at": "2026-01-31T12:00:00.9Z",
+    "queue_position": None,
+    "progress": 1.0,
+    "stages": [
+        _stage(
+            "vision", "0.1", "0.3", waited_ms=8, fetch_ms=12, engine_wait_ms=1, engine_ms=180, store_ms=6, total_ms=200
+        ),
+        _stage("llm", "0.3", "0.8", waited_ms=3, fetch_ms=2, engine_wait_ms=4, engine_ms=485, store_ms=4, total_ms=497),
+        _stage("pixel", "0.8", "0.9", waited_ms=3, fetch_ms=4, engine_wait_ms=1, engine_ms=80, store_ms=5, total_ms=92),
+    ],
+    "result": {
+        "text": "A red ball lies on the grass.",
+        "phrases": [
+            {
+                "n": 0,
+                "text": "A red ball",
+                "span": [0, 10],
+                "mask": {"size": [384, 512], "counts": "dVQ11n;2N2N1O2N1O"},
+                "box": [120.0, 96.0, 184.0, 160.0],
+                "area": 3209,
+                "score": 0.97,
+                "mask_url": f"{_URL}/masks/0.png",
+            }
+        ],
+        "overlay_url": f"{_URL}/overlay.png",
+        "model": "scenes-1f0c2a",
+    },
+    "links": {"self": _URL, "image": f"/images/{_IMAGE_ID}", "overlay": f"{_URL}/overlay.png"},
+}
+
+ALIVE = {"status": "ok", "checks": {}}
+READY = {"status": "ready", "checks": {"database": "ok", "object store": "ok", "broker": "ok"}}
+
+JOB_REQUESTS = {
+    "grounded caption": {"value": {"image_id": _IMAGE_ID, "task": "gcg"}},
+    "referring segmentation": {"value": {"image_id": _IMAGE_ID, "task": "refseg", "prompt": "the ball on the left"}},
+    "one region": {"value": {"image_id": _IMAGE_ID, "task": "region_caption", "boxes": [[120, 96, 184, 160]]}},
+}
+
+_PROBLEMS: dict[int, tuple[str, GlammError]] = {
+    404: ("There is no such thing", NotFound("job", _JOB_ID)),
+    409: (
+        "The job has no result, or none yet",
+        Conflict(f"The job {_JOB_ID} is not finished (llm).", remedy=f"Wait: GET {_URL}?wait=30."),
+    ),
+    413: (
+        "Too many bytes or pixels",
+        TooLarge("image", "The image has more than 33,554,432 bytes.", "Send at most 33,554,432 bytes."),
+    ),
+    415: (
+        "A content type or kind of image that is not read",
+        UnsupportedMedia("image", "The image is animated.", "Send one frame as a still image."),
+    ),
+    422: (
+        "A field is wrong: which one, and what would be accepted",
+        InvalidInput("prompt", "refseg needs a prompt.", "Send the referring expression."),
+    ),
+    503: ("A server behind the gateway does not answer", Unavailable("database")),
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Documented problem responses of a route."""
+    documented: dict[int | str, dict[str, Any]] = {}
+    for status in statuses:
+        description, error = _PROBLEMS[status]
+        content = {"schema": {"$ref": _REF.format(model="Problem")}, "example": error.to_problem().to_json()}
+        documented[status] = {"description": description, "content": {MEDIA_TYPE: content}}
+    return documented
+
+
+def example(description: str, value: Any) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"example": value}}}
+
+
+def form(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": ["image"]}
+
+
+JOB_FORM = {
+    **form(
+        image=BINARY,
+        task={"$ref": _REF.format(model="Task")},
+        prompt={"type": "string"},
+        boxes={"type": "string", "description": "JSON", "example": "[[120, 96, 184, 160]]"},
+    ),
+    "required": ["image", "task"],
+}
+
+
+def install(app: FastAPI) -> None:
+    """Describe the bodies that the routes read themselves as well."""
+
+    def build() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = get_openapi(
+                title=app.title,
+                version=app.version,
+                description=app.description,
+                routes=app.routes,
+                tags=app.openapi_tags,
+            )
+            models = [(schema.JobRequest, "validation"), (schema.Problem, "serialization")]
+            _, extra = models_json_schema(models, ref_template=_REF)  # type: ignore[arg-type]
+            known = document["components"]["schemas"]
+            document["components"]["schemas"] = dict(sorted({**extra["$defs"], **known}.items()))
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = build  # type: ignore[method-assign]

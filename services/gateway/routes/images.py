@@ -1,0 +1,64 @@
+"""Images: stored once, under the hash of their bytes."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response, status
+
+from services.gateway import openapi, storage
+from services.gateway.body import read_image
+from services.gateway.gateway import Current
+from services.gateway.presentation import image_json
+from shared import schema
+from shared.errors import NotFound
+from shared.objects import key_of
+
+router = APIRouter(tags=["images"])
+
+_UPLOAD: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            **{kind: {"schema": openapi.BINARY} for kind in openapi.IMAGE_TYPES},
+            "multipart/form-data": {"schema": openapi.form(image=openapi.BINARY)},
+        },
+    }
+}
+
+
+@router.post(
+    "/images",
+    status_code=status.HTTP_201_CREATED,
+    response_model=schema.StoredImage,
+    openapi_extra=_UPLOAD,
+    responses={
+        200: {"model": schema.StoredImage, "description": "The image was there already"},
+        201: openapi.example("Stored", openapi.STORED_IMAGE),
+        **openapi.problems(413, 415, 422, 503),
+    },
+)
+async def upload_image(request: Request, response: Response, gateway: Current) -> schema.StoredImage:
+    """Store an image: PNG, JPEG or WebP, 8 bits a channel, RGB, grey or palette, opaque, not animated.
+
+    Send the file as the body, or as the file `image` of a form. It is stored as it is; its id is the sha256 of its
+    bytes. Width and height are those of the upright picture: EXIF rotation is applied.
+    """
+    image = await gateway.check(await read_image(request, gateway.limits))
+    await storage.keep(gateway, image)
+    async with gateway.engine.begin() as connection:
+        created = await storage.record(connection, image)
+    row = storage.ImageRow(image.id, key_of(image.id), image.media_type, image.width, image.height, len(image.data))
+    response.status_code = status.HTTP_201_CREATED if created else status.HTTP_200_OK
+    response.headers["Location"] = f"{request.scope['root_path']}/images/{image.id}"
+    return image_json(row, created)
+
+
+@router.get(
+    "/images/{image_id}",
+    responses={200: openapi.example("Known", openapi.STORED_IMAGE), **openapi.problems(404, 422, 503)},
+)
+async def get_image(image_id: schema.ImageId, gateway: Current) -> schema.StoredImage:
+    """Whether an image is stored, asked by the sha256 of its bytes: a client can save itself an upload."""
+    row = await storage.find(gateway, image_id)
+    if row is None:
+        raise NotFound("image", image_id)
+    return image_json(row, created=False)

@@ -1,0 +1,116 @@
+"""Jobs: submitted, then asked for until they are finished."""
+
+from datetime import timedelta
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request, Response, status
+from sqlalchemy import Connection
+
+from services.gateway import openapi, storage
+from services.gateway.body import Submission, read_submission
+from services.gateway.gateway import Current, Gateway
+from services.gateway.presentation import job_json
+from shared import jobs, schema
+from shared.errors import InvalidInput
+from shared.images import CheckedImage
+from shared.tasks import validate_request
+
+router = APIRouter(tags=["jobs"])
+
+_SUBMISSION: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"$ref": "#/components/schemas/JobRequest"},
+                "examples": openapi.JOB_REQUESTS,
+            },
+            "multipart/form-data": {"schema": openapi.JOB_FORM},
+        },
+    }
+}
+
+
+@router.post(
+    "/jobs",
+    status_code=status.HTTP_202_ACCEPTED,
+    openapi_extra=_SUBMISSION,
+    responses={202: openapi.example("Queued", openapi.QUEUED_JOB), **openapi.problems(413, 415, 422, 503)},
+)
+async def submit_job(request: Request, response: Response, gateway: Current) -> schema.Job:
+    """Queue a job on a stored image (JSON with `image_id`) or on one sent along (a form with the file `image`).
+
+    The whole request is judged before anything of it is stored. Ask for the job at the URL in `Location`.
+    """
+    submission = await read_submission(request, gateway.limits)
+    image = await _image(gateway, submission)
+    fields = submission.fields
+    validate_request(
+        fields.task,
+        fields.prompt,
+        fields.boxes,
+        image.width,
+        image.height,
+        max_prompt_chars=gateway.settings.max_prompt_chars,
+        max_boxes=gateway.settings.max_boxes,
+    )
+    new = jobs.NewJob(
+        image_id=image.id,
+        task=fields.task,
+        prompt=fields.prompt,
+        boxes=tuple(fields.boxes),
+        ttl=timedelta(seconds=gateway.settings.job_ttl_seconds),
+    )
+    if isinstance(image, CheckedImage):
+        await storage.keep(gateway, image)
+    async with gateway.engine.begin() as connection:
+        if isinstance(image, CheckedImage):
+            await storage.record(connection, image)
+        view = await connection.run_sync(_create, new)
+    job = job_json(view, request.scope["root_path"])
+    response.headers["Location"] = job.links.self
+    return job
+
+
+@router.get(
+    "/jobs/{job_id}",
+    responses={200: openapi.example("The job as it is now", openapi.FINISHED_JOB), **openapi.problems(404, 422, 503)},
+)
+async def get_job(
+    job_id: UUID,
+    request: Request,
+    gateway: Current,
+    wait: Annotated[
+        float,
+        Query(
+            ge=0, allow_inf_nan=False, description="seconds to wait for the job to finish; cut to the server's limit"
+        ),
+    ] = 0,
+) -> schema.Job:
+    """A job's state, history and, once it has succeeded, its result.
+
+    With `wait` the answer comes as soon as the job has finished (succeeded, failed or canceled), and otherwise after
+    that many seconds, or when the gateway stops, with the job as it is then. A move from one stage to the next does
+    not end the wait. So a client repeats the request until `state` is a final one.
+    """
+    seconds = min(wait, gateway.settings.max_wait_seconds)
+    return job_json(await gateway.finished_job(job_id, seconds), request.scope["root_path"])
+
+
+def _create(connection: Connection, new: jobs.NewJob) -> jobs.JobView:
+    """In one transaction, for an error after the commit would make the client submit the job again."""
+    view = jobs.get(connection, jobs.create(connection, new))
+    assert view is not None
+    return view
+
+
+async def _image(gateway: Gateway, submission: Submission) -> CheckedImage | storage.ImageRow:
+    if isinstance(submission.image, bytes):
+        return await gateway.check(submission.image)
+    row = await storage.find(gateway, submission.image)
+    if row is None:
+        raise InvalidInput(
+            "image_id", f"There is no image {submission.image}.", "Send the image with POST /images first."
+        )
+    return row

@@ -1,0 +1,66 @@
+"""A finished job as pictures: one mask, or everything drawn over the image."""
+
+from io import BytesIO
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Path, Response
+
+from services.gateway import openapi
+from services.gateway.gateway import Current
+from shared import images, jobs, masks
+from shared.errors import Conflict, NotFound
+from shared.overlay import OverlayPhrase, render
+
+router = APIRouter(tags=["jobs"])
+
+# A result never changes.
+_HEADERS = {"Cache-Control": "private, max-age=86400, immutable"}
+
+
+@router.get(
+    "/jobs/{job_id}/masks/{n}.png",
+    response_class=Response,
+    responses={200: openapi.PNG, **openapi.problems(404, 409, 422, 503)},
+)
+async def get_mask(job_id: UUID, n: Annotated[int, Path(ge=0)], gateway: Current) -> Response:
+    """The mask of phrase `n` at the size of the upright image: 8-bit grey, 255 inside and 0 outside."""
+    result = _result(await gateway.job(job_id))
+    if n >= len(result.phrases):
+        raise NotFound(f"mask of job {job_id} with the number", n)
+    return _png(await gateway.on_picture(masks.to_png, result.phrases[n].rle))
+
+
+@router.get(
+    "/jobs/{job_id}/overlay.png",
+    response_class=Response,
+    responses={200: openapi.PNG, **openapi.problems(404, 409, 422, 503)},
+)
+async def get_overlay(job_id: UUID, gateway: Current) -> Response:
+    """The image with each phrase's mask in the phrase's colour, above a legend with the caption."""
+    view = await gateway.job(job_id)
+    result = _result(view)
+    data = await gateway.on_network(gateway.objects.get, view.image.object_key)
+    return _png(await gateway.on_picture(_draw, data, result))
+
+
+def _result(view: jobs.JobView) -> jobs.Result:
+    if view.result is not None:
+        return view.result
+    if view.state.finished:
+        remedy = "See the job's error, then submit it again." if view.error else "Submit it again."
+        raise Conflict(f"The job {view.id} has {view.state} and has no result.", remedy=remedy)
+    raise Conflict(f"The job {view.id} is not finished ({view.state}).", remedy=f"Wait: GET /jobs/{view.id}?wait=30.")
+
+
+def _draw(data: bytes, result: jobs.Result) -> bytes:
+    phrases = [
+        OverlayPhrase(phrase.text, masks.decode(phrase.rle), phrase.box, phrase.span) for phrase in result.phrases
+    ]
+    buffer = BytesIO()
+    render(images.decode(data), phrases, result.text).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _png(data: bytes) -> Response:
+    return Response(data, media_type="image/png", headers=_HEADERS)

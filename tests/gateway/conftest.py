@@ -1,0 +1,166 @@
+"""The gateway in this process, on real servers, and a look behind it."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from io import BytesIO
+from typing import Any
+from uuid import UUID
+
+import httpx
+import numpy as np
+import pytest
+import redis
+from fastapi import FastAPI
+from PIL import Image
+from sqlalchemy import Engine, func, select
+
+from services.gateway.app import create_app
+from shared import jobs, masks, tables
+from shared.database import create_engine
+from shared.jobs import Generation, NewJob, Phrase, Result, Stage, Timing
+from shared.objects import ObjectStore
+from shared.settings import Settings
+from shared.tasks import Task
+
+LEASE = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Everything that a request can leave behind."""
+
+    objects: tuple[str, ...] = ()
+    images: int = 0
+    jobs: int = 0
+    broker_keys: int = 0
+
+
+@dataclass(frozen=True)
+class Backstage:
+    """What the gateway's clients do not see, and the workers that this test plays."""
+
+    engine: Engine
+    objects: ObjectStore
+    broker: "redis.Redis"
+
+    def contents(self) -> Contents:
+        with self.engine.connect() as connection:
+            images, queued = (
+                connection.execute(select(func.count()).select_from(table)).scalar_one()
+                for table in (tables.images, tables.jobs)
+            )
+        return Contents(tuple(self.objects.keys()), images, queued, len(self.broker.keys()))
+
+    def start(self, job_id: UUID, stage: Stage) -> jobs.Run:
+        """Let a worker enter the stage that the job is in."""
+        with self.engine.begin() as connection:
+            if stage is Stage.VISION:
+                jobs.admit(connection, 64)
+            run = jobs.enter(connection, jobs.Message(job_id, stage, 0), "host:1", LEASE)
+        assert run is not None
+        return run
+
+    def encode(self, job_id: UUID) -> None:
+        run = self.start(job_id, Stage.VISION)
+        with self.engine.begin() as connection:
+            assert jobs.complete_vision(connection, run, Timing(1, 2, 3, 4, cached=True))
+
+    def succeed(self, job_id: UUID, result: Result) -> None:
+        self.encode(job_id)
+        run = self.start(job_id, Stage.LLM)
+        with self.engine.begin() as connection:
+            assert jobs.complete_llm(
+                connection, run, Generation(result.raw_text, (1, 2), b"", 0, 0), Timing(5, 6, 7, 8)
+            )
+        run = self.start(job_id, Stage.PIXEL)
+        with self.engine.begin() as connection:
+            assert jobs.complete_pixel(connection, run, result, Timing(9, 10, 11, 12))
+
+    def fail(self, job_id: UUID, problem: Any) -> None:
+        run = self.start(job_id, Stage.VISION)
+        with self.engine.begin() as connection:
+            assert jobs.fail(connection, run, problem)
+
+    def cancel(self, job_id: UUID) -> None:
+        with self.engine.begin() as connection:
+            assert jobs.cancel(connection, job_id)
+
+    def queue(self, image_id: str) -> UUID:
+        with self.engine.begin() as connection:
+            return jobs.create(connection, NewJob(image_id, Task.GCG))
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def backstage(settings: Settings) -> Iterator[Backstage]:
+    objects = ObjectStore(settings)
+    objects.ensure_bucket()
+    engine = create_engine(settings.database_url)
+    with redis.Redis.from_url(settings.broker_url) as broker:
+        yield Backstage(engine, objects, broker)
+    engine.dispose()
+
+
+@pytest.fixture
+async def app(settings: Settings, backstage: Backstage) -> AsyncIterator[FastAPI]:
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@pytest.fixture
+async def api(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
+        yield client
+
+
+@pytest.fixture
+def png() -> bytes:
+    """48 × 32 pixels of noise."""
+    return encode(picture())
+
+
+@pytest.fixture
+def make_png() -> Callable[..., bytes]:
+    return lambda seed: encode(picture(seed=seed))
+
+
+@pytest.fixture
+def result() -> Result:
+    """Two phrases on the picture of `png`, the second with an empty mask."""
+    mask = np.zeros((32, 48), dtype=bool)
+    mask[4:12, 10:30] = True
+    nothing = np.zeros((32, 48), dtype=bool)
+    return Result(
+        text="A red ball lies on grass.",
+        raw_text="<p> A red ball </p> [SEG] lies on <p> grass </p> [SEG].",
+        phrases=(
+            Phrase("A red ball", (0, 10), masks.encode(mask), (10.0, 4.0, 30.0, 12.0), 160, 0.9),
+            Phrase("grass", (19, 24), masks.encode(nothing), None, 0, 0.2),
+        ),
+        fingerprint="weights-1",
+    )
+
+
+def picture(width: int = 48, height: int = 32, mode: str = "RGB", seed: int = 0) -> Image.Image:
+    noise = np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(noise).convert(mode)
+
+
+def encode(image: Image.Image, file_format: str = "PNG", **options: Any) -> bytes:
+    buffer = BytesIO()
+    image.save(buffer, file_format, **options)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def photo() -> bytes:
+    """A JPEG of 48 × 32 stored pixels that EXIF turns by a quarter."""
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    return encode(picture(), "JPEG", exif=tags.tobytes())
