@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from shared import legend, palette
+from shared.masks import Box, Mask
 
-Mask = NDArray[np.bool_]
-Box = tuple[float, float, float, float]
 Point = tuple[float, float]
 
 # An overlay is for eyes: below, contours and numbers would be coarser than the image; above, only memory grows.

@@ -1,0 +1,1 @@
+"""The `glamm` command and the client that it is built on."""

@@ -1,0 +1,158 @@
+"""`glamm`: start the service, and use one that runs.
+
+Exit codes: 0 done, 1 a job failed or the service does not answer, 2 the input is wrong, 130 stopped by Ctrl-C.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shared.errors import GlammError, InvalidInput, InvalidSettings, Unavailable
+from shared.version import VERSION
+
+UP_DATA = Path("data/up")
+DEMO_DATA = Path("data/demo")
+DEMO_OUT = Path("out/demo")
+
+app = typer.Typer(
+    name="glamm",
+    help="Images annotated with words tied to pixels.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Url = Annotated[str | None, typer.Option(help="A running service. Default: $GLAMM_URL, else what `glamm up` started.")]
+Data = Annotated[Path, typer.Option(help="The folder that keeps the stack's data and logs between runs.")]
+
+
+@app.command()
+def up(
+    data: Data = UP_DATA,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="The gateway's port. Default: a free one.")] = None,
+) -> None:
+    """Run the whole service here until Ctrl-C."""
+    from services.cli import local
+
+    local.up(data, port)
+
+
+@app.command()
+def demo(
+    data: Data = DEMO_DATA,
+    out: Annotated[Path, typer.Option(help="Where the overlays go.")] = DEMO_OUT,
+) -> None:
+    """Start the service, annotate the sample images over HTTP, show the results, stop the service."""
+    from services.cli import local
+
+    raise typer.Exit(local.demo(data, out))
+
+
+@app.command()
+def annotate(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="PNG, JPEG or WebP files.")],
+    url: Url = None,
+    data: Data = UP_DATA,
+    task: Annotated[str, typer.Option(help="gcg, refseg, region_caption or caption.")] = "gcg",
+    prompt: Annotated[str | None, typer.Option(help="An instruction; for refseg, the expression to find.")] = None,
+    box: Annotated[list[str] | None, typer.Option(metavar="X1,Y1,X2,Y2", help="A region, in pixels.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write an overlay and the job's JSON an image here.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print jobs as JSON, a line each, instead of text.")] = False,
+) -> None:
+    """Annotate images with a running service."""
+    from rich.console import Console
+
+    from services.cli import batch, locate, report
+    from services.cli.client import GlammClient
+    from shared.tasks import parse_task
+
+    asked = batch.requests(images, parse_task(task), prompt, tuple(map(_parse_box, box or ())))
+    with GlammClient(locate.service_url(url, data)) as client:
+        news = batch.run(client, asked, out)
+        summary = report.follow(news, asked, Console(), Console(stderr=True), as_json=as_json)
+    raise typer.Exit(summary.exit_code)
+
+
+@app.command()
+def ready(url: Url = None, data: Data = UP_DATA) -> None:
+    """Say whether a service can take jobs: exit code 0 if so, 1 with the reason if not."""
+    from services.cli import locate
+    from services.cli.client import GlammClient
+
+    with GlammClient(locate.service_url(url, data), patience=0, timeout=4) as client:
+        client.ready()
+        print(f"{client.url} is ready")
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database of $GLAMM_DATABASE_URL to this version's tables. Safe at any time, and by many at once."""
+    from sqlalchemy.exc import OperationalError
+
+    from shared import database
+    from shared.settings import get_settings
+
+    try:
+        database.migrate(get_settings().database_url)
+    except OperationalError as error:
+        reason = " ".join(str(error.orig).split())
+        raise Unavailable("database", f"The database of $GLAMM_DATABASE_URL cannot be used: {reason}.") from error
+    print("the database is up to date")
+
+
+@app.command()
+def bucket() -> None:
+    """Make the bucket of $GLAMM_S3_BUCKET in the object store where it is missing."""
+    from shared.objects import ObjectStore
+    from shared.settings import get_settings
+
+    settings = get_settings()
+    ObjectStore(settings).ensure_bucket()
+    print(f"the bucket {settings.s3_bucket} exists")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(f"glamm {VERSION}")
+
+
+def _parse_box(text: str) -> tuple[float, float, float, float]:
+    try:
+        x1, y1, x2, y2 = (float(part) for part in text.split(","))
+    except ValueError:
+        raise InvalidInput("--box", f"{text[:60]!r} is not a box.", "Write four numbers: X1,Y1,X2,Y2.") from None
+    return x1, y1, x2, y2
+
+
+def main() -> None:
+    """Run the command of `sys.argv`. Every foreseeable fault is one line on stderr and an exit code, never a trace."""
+    try:
+        code = app(prog_name="glamm", standalone_mode=False)
+    except GlammError as error:
+        code = _complain(error)
+    except typer.TyperException as error:
+        message = " ".join(error.format_message().split())
+        if message:
+            print(f"glamm: {message} See `glamm --help`.", file=sys.stderr)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:
+        # Whoever read our output has gone; a handle that goes nowhere keeps the interpreter's last flush quiet.
+        sys.stdout = open("/dev/null", "w")  # noqa: PTH123, SIM115
+        code = 1
+    sys.exit(code or 0)
+
+
+def _complain(error: GlammError) -> int:
+    from services.cli.client import Refused
+    from services.cli.terminal import problem_line
+
+    print(f"glamm: {problem_line(error.to_problem())}", file=sys.stderr)
+    blames_input = isinstance(error, InvalidInput | InvalidSettings) or (
+        isinstance(error, Refused) and error.blames_the_request
+    )
+    return 2 if blames_input else 1

@@ -1,0 +1,102 @@
+"""Shows a batch while it runs and each annotation as it is finished."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from services.cli import terminal
+from services.cli.batch import Done, News, Request
+from services.cli.client import Refused
+from shared.errors import GlammError
+
+OK, JOB_FAILED, BAD_INPUT = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The ends of a batch. `exit_code`: 2 when an input was refused, else 1 when a job failed, else 0."""
+
+    done: tuple[Done, ...]
+
+    @property
+    def exit_code(self) -> int:
+        if any(_blames_input(d) for d in self.done):
+            return BAD_INPUT
+        return OK if all(d.job is not None and d.job.result is not None for d in self.done) else JOB_FAILED
+
+
+def follow(news: Iterable[News], asked: Sequence[Request], out: Console, err: Console, *, as_json: bool) -> Summary:
+    """Print each end as it comes: annotations on `out` (JSON, a line each, if asked), progress and faults on `err`."""
+    done: list[Done] = []
+    rows: dict[Request, TaskID] = {}
+    with _progress(err) as progress:
+        total = progress.add_task("all images", total=len(asked), state="", visible=len(asked) > 1)
+        for item in news:
+            request = item.request
+            if isinstance(item, Done):
+                done.append(item)
+                if request in rows:
+                    progress.remove_task(rows.pop(request))
+                progress.advance(total)
+                _print(item, out, err, as_json)
+                continue
+            if request not in rows:
+                rows[request] = progress.add_task(request.path.name, total=1.0, state="")
+            progress.update(rows[request], completed=item.progress, state=item.state)
+    return Summary(tuple(done))
+
+
+def _progress(console: Console) -> Progress:
+    """Gone when finished, and silent where nobody watches."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[state]}", style="dim"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+def _print(done: Done, out: Console, err: Console, as_json: bool) -> None:
+    if done.job is not None and as_json:
+        out.print(done.job.model_dump_json(), markup=False, highlight=False, soft_wrap=True)
+    if done.job is not None and done.job.result is not None:
+        if not as_json:
+            _print_annotation(done, out)
+        return
+    err.print(Text(f"✗ {done.request.path}: {_fault(done)}", style="red"), soft_wrap=True)
+
+
+def _print_annotation(done: Done, out: Console) -> None:
+    assert done.job is not None
+    heading = Text("✓ ", style="green").append(str(done.request.path), style="default")
+    heading.append("  ").append(terminal.timings(done.job))
+    out.print(heading, soft_wrap=True)
+    out.print(Padding(terminal.caption(done.job), (0, 0, 0, 2)))
+    for path in done.files:
+        out.print(Text(f"  → {path}", style="dim"), soft_wrap=True)
+
+
+def _fault(done: Done) -> str:
+    error = done.error
+    if isinstance(error, GlammError):
+        return terminal.problem_line(error.to_problem())
+    if error is not None:
+        where = "" if error.filename in (None, str(done.request.path)) else f"{error.filename}: "
+        return where + (error.strerror or str(error))
+    if done.job is not None and done.job.error is not None:
+        return terminal.problem_line(done.job.error)
+    return f"the job ended {done.job.state}" if done.job is not None else "nothing came back"
+
+
+def _blames_input(done: Done) -> bool:
+    if isinstance(done.error, Refused):
+        return done.error.blames_the_request
+    return isinstance(done.error, OSError)

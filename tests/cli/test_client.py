@@ -1,0 +1,167 @@
+"""The client against a server that misbehaves on purpose; against the real gateway it is tested in test_annotate.py."""
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from uuid import UUID
+
+import pytest
+
+from services.cli.client import GlammClient, Refused, Unreachable
+from shared.errors import InvalidInput
+
+JOB = UUID("01900000-0000-7000-8000-000000000000")
+Answer = tuple[int, dict[str, str], bytes]
+BUSY = {"type": "urn:glamm:problem:overloaded", "title": "Overloaded", "status": 503, "detail": "Full."}
+
+
+class Scripted:
+    """Answers each request with the next line of its script, the last one for ever; None breaks the connection."""
+
+    def __init__(self, *script: Answer | None) -> None:
+        self.script = list(script)
+        self.requests: list[str] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def answer(self) -> None:
+                self.rfile.read(int(self.headers.get("content-length", 0)))
+                outer.requests.append(f"{self.command} {self.path}")
+                step = outer.script.pop(0) if len(outer.script) > 1 else outer.script[0]
+                if step is None:
+                    self.connection.shutdown(socket.SHUT_RDWR)
+                    return
+                status, headers, body = step
+                self.send_response(status)
+                for name, value in {"content-length": str(len(body)), **headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_GET = do_POST = answer  # noqa: N815
+
+            def log_message(self, *_: object) -> None:
+                """Quiet."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Scripted]]:
+    started: list[Scripted] = []
+
+    def start(*script: Answer | None) -> Scripted:
+        started.append(Scripted(*script))
+        return started[-1]
+
+    yield start
+    for scripted in started:
+        scripted.server.shutdown()
+        scripted.server.server_close()
+
+
+def as_json(status: int, value: object, **headers: str) -> Answer:
+    return status, {"content-type": "application/json", **headers}, json.dumps(value).encode()
+
+
+@pytest.fixture
+def finished(job) -> Answer:
+    return as_json(200, job().model_dump(mode="json"))
+
+
+@pytest.fixture
+def running(job) -> Answer:
+    return as_json(200, job(state="llm", progress=0.4, finished_at=None).model_dump(mode="json"))
+
+
+def test_a_problem_becomes_an_error_with_its_members(serve):
+    problem = {
+        "type": "urn:glamm:problem:invalid-input",
+        "title": "Invalid input",
+        "status": 422,
+        "detail": "The prompt is empty.",
+        "field": "prompt",
+        "remedy": "Leave it out.",
+    }
+    server = serve(as_json(422, problem))
+    with GlammClient(server.url) as client, pytest.raises(Refused) as caught:
+        client.create_job("0" * 64, prompt=" ")
+    assert caught.value.to_problem().to_json() == problem
+    assert caught.value.blames_the_request
+    assert len(server.requests) == 1, "a refusal is not tried again"
+
+
+def test_an_answer_from_something_else_is_a_problem_too(serve):
+    server = serve((404, {"content-type": "text/html"}, b"<h1>nginx</h1>"))
+    with GlammClient(server.url) as client, pytest.raises(Refused, match="404"):
+        client.job(JOB)
+
+
+def test_a_busy_service_is_asked_again_after_the_time_it_names(serve, finished):
+    server = serve(as_json(503, BUSY, **{"retry-after": "0"}), finished)
+    with GlammClient(server.url) as client:
+        assert client.create_job("0" * 64).id == JOB
+    assert server.requests == ["POST /jobs", "POST /jobs"]
+
+
+def test_patience_ends(serve):
+    server = serve(as_json(503, BUSY, **{"retry-after": "3600"}))
+    with GlammClient(server.url, patience=0.5) as client, pytest.raises(Refused, match="Full"):
+        client.create_job("0" * 64)
+
+
+def test_reading_survives_a_broken_connection(serve, finished):
+    server = serve(None, finished)
+    with GlammClient(server.url) as client:
+        assert client.job(JOB).id == JOB
+
+
+def test_a_job_whose_answer_was_lost_is_not_created_twice(serve, finished):
+    server = serve(None, finished)
+    with GlammClient(server.url) as client, pytest.raises(Unreachable):
+        client.create_job("0" * 64)
+    assert server.requests == ["POST /jobs"]
+
+
+def test_nobody_listening_is_told_with_the_address():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with GlammClient(f"http://127.0.0.1:{port}", patience=0.2) as client, pytest.raises(Unreachable, match=str(port)):
+        client.create_job("0" * 64)
+
+
+def test_a_bad_url_is_the_callers_fault():
+    with pytest.raises(InvalidInput, match="not a URL"):
+        GlammClient("http://[::1")
+
+
+def test_waiting_shows_each_state_and_ends_with_the_job(serve, running, finished):
+    server = serve(running, running, finished)
+    seen = []
+    with GlammClient(server.url) as client:
+        assert client.wait_for(JOB, every=1, seen=lambda view: seen.append(view.state)).state == "succeeded"
+    assert seen == ["llm", "llm", "succeeded"]
+    assert server.requests[0] == f"GET /jobs/{JOB}?wait=1"
+
+
+def test_waiting_gives_up_when_told_to(serve, running):
+    server = serve(running)
+    with GlammClient(server.url) as client, pytest.raises(TimeoutError, match="llm"):
+        client.wait_for(JOB, timeout=0)
+
+
+@pytest.mark.parametrize(("status", "ready"), [(200, True), (503, False)])
+def test_readiness_is_asked_once(serve, status, ready):
+    server = serve(as_json(status, BUSY))
+    with GlammClient(server.url) as client:
+        if ready:
+            client.ready()
+        else:
+            with pytest.raises(Refused, match="Full"):
+                client.ready()
+    assert server.requests == ["GET /readyz"]

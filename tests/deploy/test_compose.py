@@ -1,0 +1,206 @@
+"""The compose files say what they should, and every process in them runs by the words that stand there."""
+
+import re
+from copy import deepcopy
+from typing import Any
+
+import jsonschema
+import pytest
+
+from shared.settings import Settings
+from tests.deploy import compose
+from tests.deploy.compose_schema import COMPOSE
+
+BASE, GPU = "docker-compose.yml", "docker-compose.gpu.yml"
+SECRETS = {"POSTGRES_PASSWORD": "secret1", "S3_SECRET_KEY": "secret22"}
+WORKERS = ("worker-vision", "worker-llm", "worker-pixel")
+OURS = ("migrate", "bucket", "gateway", "scheduler", *WORKERS)
+
+
+@pytest.fixture(params=[(BASE,), (BASE, GPU)], ids=["cpu", "gpu"])
+def project(request) -> dict[str, Any]:
+    return compose.load(*request.param, environment=SECRETS)
+
+
+@pytest.fixture
+def services() -> dict[str, Any]:
+    return compose.load(BASE, environment=SECRETS)["services"]
+
+
+def environment_example() -> dict[str, bool]:
+    """Variable → whether the example leaves it to be filled in."""
+    text = (compose.ROOT / ".env.example").read_text()
+    return {name: value == "" for name, value in re.findall(r"^(?:# )?([A-Z0-9_]+)=(.*)$", text, re.MULTILINE)}
+
+
+def seconds(duration: str) -> int:
+    parts = re.findall(r"(\d+)([smh])", duration)
+    return sum(int(count) * {"s": 1, "m": 60, "h": 3600}[unit] for count, unit in parts)
+
+
+def waits_for(services: dict[str, Any], name: str) -> set[str]:
+    """Everything that has to be there before the service starts, directly or not."""
+    first = set(services[name].get("depends_on", {}))
+    return first.union(*(waits_for(services, other) for other in first))
+
+
+def test_the_files_keep_to_the_compose_specification(project):
+    jsonschema.validate(project, COMPOSE)
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        {"container_name": "worker"},
+        {"enviroment": {"GLAMM_DEVICE": "cpu"}},
+        {"image": "glamm-worker"},
+        {"depends_on": {"migrate": {"condition": "service_ready"}}},
+        {"stop_grace_period": 40},
+    ],
+)
+def test_the_check_notices_mistakes(project, mistake):
+    broken = deepcopy(project)
+    broken["services"]["worker-llm"].update(mistake)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(broken, COMPOSE)
+
+
+def test_what_is_referred_to_exists(project):
+    for name, service in project["services"].items():
+        assert set(service.get("depends_on", {})) <= set(project["services"]), name
+        assert set(service["networks"]) <= set(project["networks"]), name
+        named = {volume.split(":")[0] for volume in service.get("volumes", []) if volume[0] not in "./"}
+        assert named <= set(project["volumes"]), name
+        if "build" in service:
+            assert (compose.ROOT / service["build"]["dockerfile"]).is_file()
+
+
+def test_images_are_pinned_to_a_version(project):
+    for service in project["services"].values():
+        tag = service["image"].rsplit(":", 1)[1]
+        assert re.search(r"\d+\.\d+\.\d+|\d+\.\d+-|RELEASE\.\d{4}", tag), service["image"]
+
+
+def test_a_service_is_waited_for_in_a_way_that_it_can_fulfil(services):
+    for service in services.values():
+        for other, how in service.get("depends_on", {}).items():
+            if how["condition"] == "service_healthy":
+                assert "healthcheck" in services[other]
+            if how["condition"] == "service_completed_successfully":
+                assert "restart" not in services[other], "it would never be seen to end"
+
+
+def test_every_long_running_service_has_a_health_check_and_comes_back(services):
+    for name in set(services) - {"migrate", "bucket"}:
+        assert "healthcheck" in services[name], name
+        assert services[name]["restart"] == "unless-stopped", name
+
+
+def test_only_the_gateway_has_a_port_on_the_host_and_by_default_for_this_host_alone(services):
+    assert [name for name, service in services.items() if "ports" in service] == ["gateway"]
+    assert services["gateway"]["ports"] == ["127.0.0.1:8000:8000"]
+
+
+def test_any_number_of_each_worker_can_run(project):
+    for name in WORKERS:
+        worker = project["services"][name]
+        assert "container_name" not in worker
+        assert "ports" not in worker
+        assert all(volume.endswith(":ro") for volume in worker["volumes"]), "nothing that two could write"
+
+
+def test_a_worker_has_time_to_finish_or_give_back_its_work(services):
+    for name in WORKERS:
+        drain = float(services[name]["environment"]["GLAMM_DRAIN_SECONDS"])
+        assert seconds(services[name]["stop_grace_period"]) >= drain + 10, name
+
+
+def test_the_gateway_has_time_to_answer_its_longest_poll(services):
+    longest = Settings.model_fields["max_wait_seconds"].default
+    assert seconds(services["gateway"]["stop_grace_period"]) > longest
+
+
+def test_the_broker_never_evicts_and_the_features_store_does(services):
+    broker, features = (" ".join(services[name]["command"]) for name in ("redis-broker", "redis-features"))
+    assert "--maxmemory-policy noeviction" in broker
+    assert "--appendonly yes" in broker
+    assert "--maxmemory-policy allkeys-lru" in features
+    assert "--appendonly no" in features
+
+
+def test_the_servers_and_the_workers_have_no_way_out(services):
+    project = compose.load(BASE, environment=SECRETS)
+    assert project["networks"]["internal"]["internal"] is True
+    assert [name for name, service in services.items() if service["networks"] != ["internal"]] == ["gateway"]
+
+
+def test_our_processes_run_with_nothing_that_they_do_not_need(services):
+    for name in OURS:
+        service = services[name]
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+
+
+def test_every_address_is_a_service_that_was_waited_for(services):
+    for name in OURS:
+        environment = services[name]["environment"]
+        hosts = {match for value in environment.values() for match in re.findall(r"(?:@|//|^)([a-z-]+):\d+", value)}
+        assert hosts, f"{name} speaks to nobody"
+        assert hosts <= waits_for(services, name), name
+
+
+def test_every_variable_of_ours_is_a_setting_with_a_valid_value(project, monkeypatch):
+    for name in OURS:
+        environment = project["services"][name]["environment"]
+        known = {f"GLAMM_{field.upper()}" for field in Settings.model_fields}
+        assert set(environment) <= known, name
+        with monkeypatch.context() as patch:
+            for variable, value in environment.items():
+                patch.setenv(variable, value)
+            settings = Settings()
+        assert settings.s3_bucket == "glamm"
+
+
+def test_the_secrets_are_the_same_on_both_ends(services):
+    assert "secret1@postgres" in services["gateway"]["environment"]["GLAMM_DATABASE_URL"]
+    assert services["postgres"]["environment"]["POSTGRES_PASSWORD"] == "secret1"
+    assert services["worker-vision"]["environment"]["GLAMM_S3_SECRET_KEY"] == "secret22"
+    assert services["minio"]["environment"]["MINIO_ROOT_PASSWORD"] == "secret22"
+
+
+@pytest.mark.parametrize("missing", sorted(SECRETS))
+def test_without_a_secret_nothing_starts_and_the_message_names_it(missing):
+    rest = {name: value for name, value in SECRETS.items() if name != missing}
+    with pytest.raises(compose.Missing, match=f"{missing}: set {missing} in .env"):
+        compose.load(BASE, environment=rest)
+
+
+def test_no_secret_stands_in_the_files():
+    values = [value for file in (BASE, GPU) for value in compose.load(file, environment=SECRETS)["services"].values()]
+    shown = str(values)
+    for secret in SECRETS.values():
+        shown = shown.replace(secret, "")
+    assert not re.search(r"(PASSWORD|SECRET_KEY)': '[^']+'", shown)
+
+
+def test_the_example_of_the_env_file_names_each_variable_and_leaves_the_secrets_open():
+    used = {name: required for file in (BASE, GPU) for name, required in compose.variables(read(file)).items()}
+    example = environment_example()
+    assert set(used) == set(example)
+    assert {name for name, required in used.items() if required} == {name for name, open_ in example.items() if open_}
+    assert set(SECRETS) == {name for name, open_ in example.items() if open_}
+
+
+def test_with_the_override_the_workers_and_nobody_else_get_a_device():
+    services = compose.load(BASE, GPU, environment=SECRETS | {"GPU_LLM": "1"})["services"]
+    assert {name for name, service in services.items() if "deploy" in service} == set(WORKERS)
+    for name in WORKERS:
+        (device,) = services[name]["deploy"]["resources"]["reservations"]["devices"]
+        assert device["device_ids"] == ["1" if name == "worker-llm" else "0"]
+        assert services[name]["environment"]["GLAMM_DEVICE"] == "cuda"
+        assert services[name]["environment"]["GLAMM_CHECKPOINT"] == "/checkpoint", "the rest of the block is kept"
+
+
+def read(file: str) -> str:
+    return (compose.ROOT / file).read_text()
