@@ -1,11 +1,12 @@
 """Every setting of every process, read once from the environment (`GLAMM_*`)."""
 
+import math
 import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.errors import InvalidSettings
@@ -68,6 +69,13 @@ class Settings(BaseSettings):
 
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @field_validator("heartbeat_seconds")
+    @classmethod
+    def _beats_within_the_lease(cls, value: float, info: ValidationInfo) -> float:
+        if value >= info.data.get("lease_seconds", math.inf):
+            raise ValueError("must be shorter than GLAMM_LEASE_SECONDS")
+        return value
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,69 @@
+"""What the migrations build is what the tables say, and they may be run by several processes at once."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine, text
+
+from shared.database import create_engine, migrate
+from shared.tables import metadata
+
+CONSTRAINTS = """
+    SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
+    WHERE connamespace = 'public'::regnamespace AND conrelid <> coalesce(to_regclass('alembic_version'), 0)
+    ORDER BY 1, 2
+"""
+INDEXES = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version' ORDER BY 1"
+COLUMNS = """
+    SELECT attrelid::regclass::text, attnum, attname, format_type(atttypid, atttypmod), attnotnull,
+           pg_get_expr(adbin, adrelid), col_description(attrelid, attnum)
+    FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+    LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+    WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND attnum > 0 AND relname <> 'alembic_version'
+    ORDER BY 1, 2
+"""
+
+Connect = Callable[[str], Engine]
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    engines: list[Engine] = []
+
+    def connect(url: str) -> Engine:
+        engines.append(create_engine(url))
+        return engines[-1]
+
+    yield connect
+    for engine in engines:
+        engine.dispose()
+
+
+def catalog(engine: Engine) -> list[list[tuple[object, ...]]]:
+    with engine.connect() as conn:
+        return [[tuple(row) for row in conn.execute(text(query))] for query in (COLUMNS, CONSTRAINTS, INDEXES)]
+
+
+def test_alembic_finds_nothing_to_add(database_url: str, connect: Connect) -> None:
+    with connect(database_url).connect() as conn:
+        context = MigrationContext.configure(conn, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_migrations_build_what_the_tables_say_to_the_last_constraint(
+    database_url: str, empty_database_url: str, connect: Connect
+) -> None:
+    made = connect(empty_database_url)
+    metadata.create_all(made)
+    assert catalog(connect(database_url)) == catalog(made)
+
+
+def test_several_processes_may_migrate_at_once(empty_database_url: str, connect: Connect) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(migrate, [empty_database_url] * 4)) == [None] * 4
+    with connect(empty_database_url).connect() as conn:
+        assert conn.scalar(text("SELECT count(*) FROM alembic_version")) == 1
+        assert conn.scalar(text("SELECT count(*) FROM jobs")) == 0

@@ -1,0 +1,77 @@
+"""Settings come from the environment, and a wrong one is told in a line."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from shared.errors import InvalidSettings
+from shared.settings import SHIPPED_CHECKPOINT, Settings, get_settings
+
+
+@pytest.fixture(autouse=True)
+def _fresh_settings() -> None:
+    get_settings.cache_clear()
+
+
+def test_every_setting_has_a_default_that_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings()
+    assert settings.checkpoint == SHIPPED_CHECKPOINT
+    assert settings.heartbeat_seconds == settings.lease_seconds / 4
+    assert "glamm-secret" not in repr(settings)
+
+
+def test_the_environment_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLAMM_LEASE_SECONDS", "8")
+    monkeypatch.setenv("GLAMM_CHECKPOINT", "/models/glamm")
+    monkeypatch.setenv("GLAMM_TORCH_THREADS", "")
+    settings = get_settings()
+    assert (settings.lease_seconds, settings.heartbeat_seconds) == (8.0, 2.0)
+    assert settings.checkpoint == Path("/models/glamm")
+    assert settings.torch_threads is None
+    monkeypatch.setenv("GLAMM_LEASE_SECONDS", "9")
+    assert get_settings() is settings
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().gateway_port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("GLAMM_LEASE_SECONDS", "0"),
+        ("GLAMM_LEASE_SECONDS", "soon"),
+        ("GLAMM_HEARTBEAT_SECONDS", "60"),
+        ("GLAMM_DEVICE", "tpu"),
+        ("GLAMM_DTYPE", "int8"),
+        ("GLAMM_DATABASE_URL", "sqlite://"),
+        ("GLAMM_S3_ENDPOINT", "http://localhost:9000"),
+        ("GLAMM_GATEWAY_PORT", "70000"),
+        ("GLAMM_LOG_LEVEL", "LOUD"),
+    ],
+)
+def test_a_wrong_value_names_its_variable(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(InvalidSettings) as raised:
+        get_settings()
+    assert raised.value.field == variable
+    assert variable in raised.value.detail
+    assert variable in str(raised.value.remedy)
+
+
+def test_a_process_with_wrong_settings_says_so_in_one_line_without_the_value() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from shared.settings import settings_or_exit; settings_or_exit()"],
+        env={"GLAMM_DATABASE_URL": "mysql://user:hunter2@db/glamm", "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "GLAMM_DATABASE_URL" in done.stderr
+    assert "hunter2" not in done.stderr
