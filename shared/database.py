@@ -3,6 +3,7 @@
 import asyncio
 import os
 import select
+import threading
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 CHANNEL = "glamm_jobs"
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK = 0x676C_616D_6D00
+_MIGRATING = threading.Lock()
+"""Alembic keeps the migration that runs in module globals, so a process runs one at a time, whatever the database."""
 _CONNECT_SECONDS = 10
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 
@@ -64,7 +67,7 @@ def migrate(url: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
-    with engine.begin() as connection:
+    with _MIGRATING, engine.begin() as connection:
         connection.execute(sqlalchemy.select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
