@@ -12,6 +12,8 @@ from services.gateway.routes import health, images, jobs, pictures
 from shared.settings import Settings
 from shared.version import VERSION
 
+_ROUTERS = (images.router, jobs.router, pictures.router, health.router)
+
 _DESCRIPTION = """Images annotated with words tied to pixels, as jobs.
 
 Store an image, queue a job on it, and ask for the job until it is finished: the answer is text whose phrases carry
@@ -29,9 +31,9 @@ def create_app(settings: Settings) -> FastAPI:
             yield
 
     app = FastAPI(title="GLaMM", version=VERSION, description=_DESCRIPTION, lifespan=lifespan)
-    for module in (images, jobs, pictures, health):
-        app.include_router(module.router)
+    for router in _ROUTERS:
+        app.include_router(router)
     errors.install(app)
-    openapi.install(app)
+    openapi.install(app, _ROUTERS)
     app.add_middleware(AccessLog)
     return app

@@ -1,9 +1,11 @@
 """What the API's description says beyond the code: examples, request bodies and problems."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 
 from services.gateway.errors import MEDIA_TYPE
@@ -147,23 +149,30 @@ JOB_FORM = {
 }
 
 
-def install(app: FastAPI) -> None:
-    """Describe the bodies that the routes read themselves as well."""
+def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
+    """Describe the bodies that the routes read themselves as well, and keep the examples whole."""
 
     def build() -> dict[str, Any]:
         if app.openapi_schema is None:
-            document = get_openapi(
-                title=app.title,
-                version=app.version,
-                description=app.description,
-                routes=app.routes,
-                tags=app.openapi_tags,
-            )
+            document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
             models = [(schema.JobRequest, "validation"), (schema.Problem, "serialization")]
             _, extra = models_json_schema(models, ref_template=_REF)  # type: ignore[arg-type]
             known = document["components"]["schemas"]
             document["components"]["schemas"] = dict(sorted({**extra["$defs"], **known}.items()))
+            for router in routers:
+                _restore_examples(document, router)
             app.openapi_schema = document
         return app.openapi_schema
 
     app.openapi = build  # type: ignore[method-assign]
+
+
+def _restore_examples(document: dict[str, Any], router: APIRouter) -> None:
+    """FastAPI drops every null from the document, also those inside of examples."""
+    for route in router.routes:
+        assert isinstance(route, APIRoute)
+        for method in route.methods or ():
+            described = document["paths"][route.path_format][method.lower()]["responses"]
+            for status, response in route.responses.items():
+                for media_type, content in response.get("content", {}).items():
+                    described[str(status)]["content"][media_type].update(content)

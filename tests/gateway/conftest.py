@@ -18,10 +18,10 @@ from sqlalchemy import Engine, func, select
 from services.gateway.app import create_app
 from shared import jobs, masks, tables
 from shared.database import create_engine
-from shared.jobs import Generation, NewJob, Phrase, Result, Stage, Timing
+from shared.errors import Problem
+from shared.jobs import Generation, Phrase, Result, Stage, Timing
 from shared.objects import ObjectStore
 from shared.settings import Settings
-from shared.tasks import Task
 
 LEASE = timedelta(minutes=1)
 
@@ -66,29 +66,27 @@ class Backstage:
         with self.engine.begin() as connection:
             assert jobs.complete_vision(connection, run, Timing(1, 2, 3, 4, cached=True))
 
-    def succeed(self, job_id: UUID, result: Result) -> None:
-        self.encode(job_id)
-        run = self.start(job_id, Stage.LLM)
+    def finish(self, run: jobs.Run, result: Result) -> None:
+        """From the running llm stage to the end."""
         with self.engine.begin() as connection:
             assert jobs.complete_llm(
                 connection, run, Generation(result.raw_text, (1, 2), b"", 0, 0), Timing(5, 6, 7, 8)
             )
-        run = self.start(job_id, Stage.PIXEL)
+        run = self.start(run.job_id, Stage.PIXEL)
         with self.engine.begin() as connection:
             assert jobs.complete_pixel(connection, run, result, Timing(9, 10, 11, 12))
 
-    def fail(self, job_id: UUID, problem: Any) -> None:
-        run = self.start(job_id, Stage.VISION)
+    def succeed(self, job_id: UUID, result: Result) -> None:
+        self.encode(job_id)
+        self.finish(self.start(job_id, Stage.LLM), result)
+
+    def fail(self, run: jobs.Run, problem: Problem) -> None:
         with self.engine.begin() as connection:
             assert jobs.fail(connection, run, problem)
 
     def cancel(self, job_id: UUID) -> None:
         with self.engine.begin() as connection:
             assert jobs.cancel(connection, job_id)
-
-    def queue(self, image_id: str) -> UUID:
-        with self.engine.begin() as connection:
-            return jobs.create(connection, NewJob(image_id, Task.GCG))
 
 
 @pytest.fixture

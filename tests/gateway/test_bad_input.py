@@ -1,0 +1,239 @@
+"""Whatever is wrong with a request: a problem that names the field and the remedy; nothing stored, nothing queued."""
+
+import json
+import struct
+import zlib
+from collections.abc import Callable
+from hashlib import sha256
+from io import BytesIO
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from shared.schema import Problem
+from shared.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+UNKNOWN = "0" * 64
+
+
+def encode(file_format: str = "PNG", mode: str = "RGB", size: tuple[int, int] = (64, 48), **options: Any) -> bytes:
+    noise = np.random.default_rng(7).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
+    buffer = BytesIO()
+    Image.fromarray(noise).convert(mode).save(buffer, file_format, **options)
+    return buffer.getvalue()
+
+
+def header_bomb() -> bytes:
+    chunks = (b"IHDR", struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)), (b"IDAT", b""), (b"IEND", b"")
+    framed = (
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(framed)
+
+
+def deep_grey() -> bytes:
+    buffer = BytesIO()
+    Image.fromarray(np.arange(4096, dtype=np.uint16).reshape(64, 64)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def palette_with_alpha() -> bytes:
+    buffer = BytesIO()
+    Image.new("P", (64, 48)).save(buffer, "PNG", transparency=0)
+    return buffer.getvalue()
+
+
+BAD_IMAGES: dict[str, tuple[Callable[[], bytes], int]] = {
+    "zero bytes": (lambda: b"", 422),
+    "not an image": (lambda: b"#!/bin/sh\necho hello\n", 415),
+    "another format": (lambda: encode("GIF"), 415),
+    "truncated png": (lambda: encode()[:-500], 422),
+    "truncated jpeg": (lambda: encode("JPEG", size=(640, 480))[:-5000], 422),
+    "truncated webp": (lambda: encode("WEBP")[:-500], 422),
+    "100,000 × 100,000 pixels in the header": (header_bomb, 413),
+    "animated png": (lambda: encode(save_all=True, append_images=[Image.new("RGB", (64, 48))]), 415),
+    "animated webp": (lambda: encode("WEBP", save_all=True, append_images=[Image.new("RGB", (64, 48))]), 415),
+    "animated gif": (lambda: encode("GIF", save_all=True, append_images=[Image.new("RGB", (64, 48))]), 415),
+    "cmyk": (lambda: encode("JPEG", "CMYK"), 415),
+    "16 bits": (deep_grey, 415),
+    "1 × 1": (lambda: encode(size=(1, 1)), 422),
+    "palette with alpha": (palette_with_alpha, 415),
+    "more bytes than allowed": (lambda: encode(size=(700, 700)), 413),
+}
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Limits low enough to pass with little data."""
+    return settings.model_copy(update={"max_image_bytes": 1_000_000, "max_image_pixels": 4_000_000})
+
+
+@pytest.fixture
+def refused(api: httpx.AsyncClient, backstage: Any) -> Any:
+    """Send a request and see it refused, with nothing left behind."""
+
+    async def send(method: str, path: str, status: int, field: str, **request: Any) -> Problem:
+        before = backstage.contents()
+        answer = await api.request(method, path, **request)
+        assert answer.status_code == status, answer.text
+        assert answer.headers["content-type"] == "application/problem+json"
+        problem = Problem.model_validate_json(answer.content)
+        assert (problem.status, problem.field) == (status, field), problem
+        assert problem.type.startswith("urn:glamm:problem:")
+        assert problem.title
+        assert problem.detail
+        assert problem.remedy
+        assert backstage.contents() == before
+        return problem
+
+    return send
+
+
+@pytest.mark.parametrize("name", BAD_IMAGES)
+async def test_a_bad_image_is_refused_however_it_comes(refused, name: str) -> None:
+    make, status = BAD_IMAGES[name]
+    data = make()
+    file = {"image": ("a.png", data, "image/png")}
+    await refused("POST", "/images", status, "image", content=data, headers={"Content-Type": "image/png"})
+    await refused("POST", "/images", status, "image", files=file)
+    await refused("POST", "/jobs", status, "image", files=file, data={"task": "gcg"})
+
+
+BAD_REQUESTS: dict[str, tuple[dict[str, Any], str]] = {
+    "unknown task": ({"task": "paint"}, "task"),
+    "no task": ({}, "task"),
+    "empty prompt": ({"task": "gcg", "prompt": ""}, "prompt"),
+    "blank prompt": ({"task": "gcg", "prompt": " \n\t"}, "prompt"),
+    "prompt of 100 kB": ({"task": "gcg", "prompt": "a" * 100_000}, "prompt"),
+    "prompt with a null character": ({"task": "gcg", "prompt": "a\0b"}, "prompt"),
+    "prompt that steers the model": ({"task": "refseg", "prompt": "the dog [SEG]"}, "prompt"),
+    "no prompt where one is needed": ({"task": "refseg"}, "prompt"),
+    "no box where one is needed": ({"task": "region_caption"}, "boxes"),
+    "boxes where none belong": ({"task": "gcg", "boxes": [[0, 0, 9, 9]]}, "boxes"),
+    "box beyond the image": ({"task": "region_caption", "boxes": [[0, 0, 10, 4900]]}, "boxes[0]"),
+    "box without area": ({"task": "region_caption", "boxes": [[5, 5, 5, 9]]}, "boxes[0]"),
+    "box of three numbers": ({"task": "region_caption", "boxes": [[1, 2, 3]]}, "boxes[0][3]"),
+    "box of words": ({"task": "region_caption", "boxes": [["a", 2, 3, 4]]}, "boxes[0][0]"),
+    "endless box": ({"task": "region_caption", "boxes": [[0, 0, 1e999, 5]]}, "boxes[0]"),
+    "misspelt field": ({"task": "gcg", "promt": "a dog"}, "promt"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_REQUESTS)
+async def test_a_bad_request_is_refused_in_json_and_as_a_form(api, refused, png, name: str) -> None:
+    fields, field = BAD_REQUESTS[name]
+    form = {key: json.dumps(value) if key == "boxes" else value for key, value in fields.items()}
+    await refused("POST", "/jobs", 422, field, files={"image": ("a.png", png, "image/png")}, data=form)
+
+    image_id = (await api.post("/images", content=png)).json()["id"]
+    body = json.dumps({"image_id": image_id, **fields})
+    await refused("POST", "/jobs", 422, field, content=body, headers={"Content-Type": "application/json"})
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (b"", "body"),
+        (b"{", "body"),
+        (b"[]", "body"),
+        (b"\xff\xfe{}", "body"),
+        (b"[" * 100_000, "body"),
+        (b'{"task": "gcg"}', "image_id"),
+        (b'{"task": "gcg", "image_id": "cat.png"}', "image_id"),
+        (b'{"task": "gcg", "image_id": 7}', "image_id"),
+        (b'{"task": "gcg", "image_id": "%s"}' % UNKNOWN.encode(), "image_id"),
+        (b'{"task": "gcg", "image_id": "%s", "prompt": 7}' % UNKNOWN.encode(), "prompt"),
+        (b'{"task": "gcg", "image_id": "%s", "prompt": "\\ud800"}' % UNKNOWN.encode(), "body"),
+    ],
+)
+async def test_bad_json_is_refused(refused, body: bytes, field: str) -> None:
+    await refused("POST", "/jobs", 422, field, content=body, headers={"Content-Type": "application/json"})
+
+
+async def test_json_of_more_than_a_megabyte_is_refused(refused) -> None:
+    body = b'{"prompt": "' + b"a" * 2_000_000
+    await refused("POST", "/jobs", 413, "body", content=body, headers={"Content-Type": "application/json"})
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "image/png", None])
+async def test_jobs_of_another_content_type_are_refused(refused, content_type: str | None) -> None:
+    headers = {} if content_type is None else {"Content-Type": content_type}
+    await refused("POST", "/jobs", 415, "Content-Type", content=b'{"task": "gcg"}', headers=headers)
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/json", "application/x-www-form-urlencoded"])
+async def test_images_of_another_content_type_are_refused(refused, png, content_type: str) -> None:
+    await refused("POST", "/images", 415, "Content-Type", content=png, headers={"Content-Type": content_type})
+    await refused("POST", "/images", 415, "image", files={"image": ("a.txt", png, content_type)})
+
+
+async def test_a_form_must_bring_one_image_and_known_fields(refused, png) -> None:
+    file = ("a.png", png, "image/png")
+    await refused("POST", "/images", 422, "image", files={"image": (None, "text")})
+    await refused("POST", "/images", 422, "picture", files={"picture": file})
+    await refused("POST", "/images", 422, "note", files={"image": file}, data={"note": "hello"})
+    await refused("POST", "/images", 422, "body", files=[("image", file), ("image", file)])
+    await refused("POST", "/jobs", 422, "image", files={"task": (None, "gcg")})
+    await refused(
+        "POST", "/jobs", 422, "task", files=[("task", (None, "gcg")), ("task", (None, "gcg")), ("image", file)]
+    )
+    await refused("POST", "/jobs", 422, "task", files={"task": ("task.txt", b"gcg", "text/plain")})
+    await refused("POST", "/jobs", 422, "image_id", files={"image": file}, data={"task": "gcg", "image_id": UNKNOWN})
+    await refused("POST", "/jobs", 422, "image_id", files={"task": (None, "gcg"), "image_id": (None, UNKNOWN)})
+    await refused("POST", "/jobs", 422, "boxes", files={"image": file}, data={"task": "gcg", "boxes": "[[1, 2"})
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("multipart/form-data", b"--x--"),
+        ("multipart/form-data; boundary=x", b"not a form"),
+        ("multipart/form-data; boundary=x", b"--x\r\nContent-Type: image/png\r\n\r\nhello\r\n--x--\r\n"),
+        (
+            "multipart/form-data; boundary=x",
+            b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\nb',
+        ),
+    ],
+)
+async def test_a_malformed_form_is_refused(api, backstage, content_type: str, body: bytes) -> None:
+    for path in ("/images", "/jobs"):
+        answer = await api.post(path, content=body, headers={"Content-Type": content_type})
+        assert answer.status_code == 422, answer.text
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["field"] in ("body", "image")
+        assert answer.json()["remedy"]
+    assert backstage.contents().images == 0
+    assert backstage.contents().objects == ()
+
+
+@pytest.mark.parametrize("path", ["", "/overlay.png", "/masks/0.png"])
+async def test_a_malformed_job_id_is_refused(refused, path: str) -> None:
+    problem = await refused("GET", f"/jobs/not-a-uuid{path}", 422, "job_id")
+    assert "0198" in problem.remedy
+
+
+@pytest.mark.parametrize("path", ["", "/overlay.png", "/masks/0.png"])
+async def test_an_unknown_job_is_not_found(api, path: str) -> None:
+    answer = await api.get(f"/jobs/0198c0de-0000-7000-8000-000000000000{path}")
+    assert (answer.status_code, answer.json()["type"]) == (404, "urn:glamm:problem:not-found")
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("wait", ["-1", "soon", "nan", "inf"])
+async def test_a_bad_wait_is_refused(refused, wait: str) -> None:
+    await refused("GET", f"/jobs/0198c0de-0000-7000-8000-000000000000?wait={wait}", 422, "wait")
+
+
+@pytest.mark.parametrize("image_id", ["cat.png", "ABC", UNKNOWN[1:]])
+async def test_a_malformed_image_id_is_refused(refused, image_id: str) -> None:
+    await refused("GET", f"/images/{image_id}", 422, "image_id")
+
+
+async def test_an_image_sent_with_a_bad_job_is_not_kept(refused, api, backstage, png) -> None:
+    await refused("POST", "/jobs", 422, "prompt", files={"image": ("a.png", png, "image/png")}, data={"task": "refseg"})
+    assert (await api.get(f"/images/{sha256(png).hexdigest()}")).status_code == 404

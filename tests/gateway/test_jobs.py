@@ -1,0 +1,166 @@
+"""POST /jobs and GET /jobs/{id}: what goes in, and what a client sees on the way and at the end."""
+
+import json
+from hashlib import sha256
+from uuid import UUID
+
+import httpx
+import pytest
+
+from shared import jobs, tables
+from shared.errors import InvalidInput
+from shared.jobs import Stage
+from shared.objects import key_of
+from shared.schema import Job
+
+pytestmark = pytest.mark.anyio
+
+
+async def submit(api, image: bytes, **fields: str) -> Job:
+    answer = await api.post("/jobs", files={"image": ("a.png", image, "image/png")}, data={"task": "gcg", **fields})
+    assert answer.status_code == 202, answer.text
+    return Job.model_validate_json(answer.content)
+
+
+async def see(api, job_id: UUID) -> Job:
+    answer = await api.get(f"/jobs/{job_id}")
+    assert answer.status_code == 200, answer.text
+    return Job.model_validate_json(answer.content)
+
+
+async def test_a_job_on_a_stored_image_is_queued(api, backstage, png) -> None:
+    image = (await api.post("/images", content=png)).json()
+    request = {"image_id": image["id"], "task": "refseg", "prompt": "the dog on the left"}
+    answer = await api.post("/jobs", json=request)
+    assert answer.status_code == 202
+    job = Job.model_validate_json(answer.content)
+    assert answer.headers["Location"] == job.links.self == f"/jobs/{job.id}"
+    assert (job.state, job.task, job.prompt, job.boxes) == ("queued", "refseg", "the dog on the left", [])
+    assert (job.queue_position, job.progress, job.stages, job.error, job.result) == (1, 0, [], None, None)
+    assert job.image.model_dump() == {"id": image["id"], "width": 48, "height": 32, "media_type": "image/png"}
+    assert await see(api, job.id) == job
+    contents = backstage.contents()
+    assert (contents.images, contents.jobs, contents.broker_keys) == (1, 1, 0)
+
+
+async def test_an_image_may_come_with_its_job(api, backstage, png) -> None:
+    job = await submit(api, png, prompt="Describe it.")
+    image_id = sha256(png).hexdigest()
+    assert (job.image.id, job.prompt) == (image_id, "Describe it.")
+    assert backstage.objects.get(key_of(image_id)) == png
+
+
+async def test_a_form_may_name_a_stored_image(api, png) -> None:
+    image_id = (await api.post("/images", content=png)).json()["id"]
+    answer = await api.post("/jobs", files={"task": (None, "caption"), "image_id": (None, image_id)})
+    assert (answer.status_code, answer.json()["task"]) == (202, "caption")
+
+
+async def test_boxes_are_pixels_of_the_upright_image(api, photo) -> None:
+    boxes = [[0.0, 40.0, 32.0, 48.0]]
+    job = await submit(api, photo, task="region_caption", boxes=json.dumps(boxes))
+    assert [list(box) for box in job.boxes] == boxes
+    assert (job.image.width, job.image.height) == (32, 48)
+
+
+async def test_many_jobs_on_one_image_keep_it_once(api, backstage, png) -> None:
+    seen = [await submit(api, png) for _ in range(3)]
+    assert [job.queue_position for job in seen] == [1, 2, 3]
+    contents = backstage.contents()
+    assert (contents.images, contents.jobs, len(contents.objects)) == (1, 3, 1)
+
+
+async def test_a_job_is_seen_on_its_way(api, backstage, png) -> None:
+    job = await submit(api, png)
+    backstage.start(job.id, Stage.VISION)
+    running = await see(api, job.id)
+    assert (running.state, running.queue_position, running.progress) == ("vision", None, 0)
+    (run,) = running.stages
+    assert (run.stage, run.attempt, run.worker, run.outcome) == ("vision", 1, "host:1", "running")
+    assert (run.finished_at, run.engine_ms, run.total_ms) == (None, None, None)
+    assert run.waited_ms >= 0
+
+
+async def test_a_finished_job_carries_text_spans_masks_boxes_and_scores(api, backstage, png, result) -> None:
+    job = await submit(api, png)
+    backstage.succeed(job.id, result)
+    done = await see(api, job.id)
+    assert (done.state, done.progress, done.error) == ("succeeded", 1, None)
+    assert done.finished_at is not None
+    assert [(run.stage, run.outcome, run.cached) for run in done.stages] == [
+        ("vision", "completed", True),
+        ("llm", "completed", False),
+        ("pixel", "completed", False),
+    ]
+    assert [(run.fetch_ms, run.engine_wait_ms, run.engine_ms, run.store_ms) for run in done.stages] == [
+        (1, 2, 3, 4),
+        (5, 6, 7, 8),
+        (9, 10, 11, 12),
+    ]
+    assert done.result is not None
+    assert (done.result.text, done.result.model) == (result.text, "weights-1")
+    ball, grass = done.result.phrases
+    assert (ball.n, ball.text, ball.span, ball.box, ball.area, ball.score) == (
+        0, "A red ball", (0, 10), (10, 4, 30, 12), 160, 0.9
+    )  # fmt: skip
+    assert (ball.mask.size, ball.mask.counts) == ((32, 48), result.phrases[0].rle.counts)
+    assert (grass.n, grass.span, grass.box) == (1, (19, 24), None)
+    assert ball.mask_url == f"/jobs/{job.id}/masks/0.png"
+    assert done.result.overlay_url == done.links.overlay == f"/jobs/{job.id}/overlay.png"
+
+
+async def test_a_failed_job_says_why_and_where(api, backstage, png) -> None:
+    job = await submit(api, png)
+    run = backstage.start(job.id, Stage.VISION)
+    backstage.fail(run, InvalidInput("image", "The image is odd.", "Send another.").to_problem())
+    failed = await see(api, job.id)
+    assert (failed.state, failed.result, failed.links.overlay) == ("failed", None, None)
+    assert failed.error is not None
+    assert failed.error.type == "urn:glamm:problem:invalid-input"
+    assert (failed.error.detail, failed.error.remedy) == ("The image is odd.", "Send another.")
+    assert (failed.error.stage, failed.error.attempt) == ("vision", 1)
+
+
+async def test_a_canceled_job_is_seen_as_that(api, backstage, png) -> None:
+    job = await submit(api, png)
+    backstage.cancel(job.id)
+    canceled = await see(api, job.id)
+    assert (canceled.state, canceled.error, canceled.result) == ("canceled", None, None)
+
+
+async def test_a_job_whose_transaction_fails_leaves_no_row(api, backstage, png) -> None:
+    with backstage.engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE jobs ADD CONSTRAINT none_of_these CHECK (task <> 'gcg')")
+    answer = await api.post("/jobs", files={"image": ("a.png", png)}, data={"task": "gcg"})
+    assert answer.status_code == 500
+    contents = backstage.contents()
+    assert (contents.images, contents.jobs) == (0, 0)
+    assert contents.objects == (key_of(sha256(png).hexdigest()),)
+
+
+async def test_an_image_that_the_object_store_does_not_take_leaves_no_row(api, app, backstage, png) -> None:
+    app.state.gateway.objects._bucket = "no-such-bucket"
+    answer = await api.post("/jobs", files={"image": ("a.png", png)}, data={"task": "gcg"})
+    assert (answer.status_code, answer.json()["type"]) == (503, "urn:glamm:problem:unavailable")
+    assert answer.headers["Retry-After"]
+    contents = backstage.contents()
+    assert (contents.images, contents.jobs, contents.objects) == (0, 0, ())
+
+
+async def test_urls_stand_under_the_path_of_a_proxy(app, png) -> None:
+    transport = httpx.ASGITransport(app, root_path="/glamm")
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as api:
+        answer = await api.post("/glamm/jobs", files={"image": ("a.png", png)}, data={"task": "gcg"})
+    assert answer.headers["Location"] == answer.json()["links"]["self"] == f"/glamm/jobs/{answer.json()['id']}"
+
+
+async def test_the_job_that_is_queued_is_the_one_that_was_asked_for(api, backstage, photo) -> None:
+    job = await submit(api, photo, task="region_caption", boxes="[[1, 2, 3.5, 4]]")
+    with backstage.engine.connect() as connection:
+        row = connection.execute(tables.jobs.select()).one()
+        view = jobs.get(connection, job.id)
+    assert view is not None
+    assert (row.id, row.task, row.prompt, row.boxes, row.priority) == (
+        job.id, "region_caption", None, [[1, 2, 3.5, 4]], 0
+    )  # fmt: skip
+    assert (view.expires_at - view.created_at).days == 7

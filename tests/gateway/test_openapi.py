@@ -1,0 +1,88 @@
+"""The API's description: complete, and true."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from services.gateway import openapi
+from services.gateway.app import create_app
+from shared import schema
+from shared.settings import Settings
+
+ROUTES = {
+    ("post", "/images"): {"200", "201", "413", "415", "422", "503"},
+    ("get", "/images/{image_id}"): {"200", "404", "422", "503"},
+    ("post", "/jobs"): {"202", "413", "415", "422", "503"},
+    ("get", "/jobs/{job_id}"): {"200", "404", "422", "503"},
+    ("get", "/jobs/{job_id}/masks/{n}.png"): {"200", "404", "409", "422", "503"},
+    ("get", "/jobs/{job_id}/overlay.png"): {"200", "404", "409", "422", "503"},
+    ("get", "/healthz"): {"200"},
+    ("get", "/readyz"): {"200", "503"},
+}
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return json.loads(json.dumps(create_app(Settings()).openapi()))
+
+
+def contents(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(where, media type object) of every body, in and out."""
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            bodies = {"request": operation.get("requestBody", {}), **operation["responses"]}
+            for name, body in bodies.items():
+                for media_type, content in body.get("content", {}).items():
+                    yield f"{method} {path} {name} {media_type}", content
+
+
+def test_every_route_and_its_answers_are_described(document) -> None:
+    described = {
+        (method, path): set(operation["responses"])
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+    }
+    assert described == ROUTES
+    assert all(
+        operation["description"] for operations in document["paths"].values() for operation in operations.values()
+    )
+
+
+def test_problems_are_problem_json_with_an_example(document) -> None:
+    for where, content in contents(document):
+        if where.split()[2] >= "4" and where.split()[2] != "request":
+            assert where.endswith("application/problem+json"), where
+            assert content["schema"] == {"$ref": "#/components/schemas/Problem"}
+            assert content["example"]["remedy"] or content["example"]["type"].endswith("not-found")
+
+
+def test_every_example_fits_its_schema(document) -> None:
+    checked = 0
+    for where, content in contents(document):
+        examples = [example["value"] for example in content.get("examples", {}).values()]
+        examples += [content["example"]] if "example" in content else []
+        validator = Draft202012Validator({**content["schema"], "components": document["components"]})
+        for example in examples:
+            faults = [fault.message for fault in validator.iter_errors(example)]
+            assert not faults, (where, faults)
+            checked += 1
+    assert checked >= 20
+
+
+def test_every_reference_leads_somewhere(document) -> None:
+    known = document["components"]["schemas"]
+    references = {part.split('"')[0] for part in json.dumps(document).split('"#/components/schemas/')[1:]}
+    assert references <= set(known)
+    assert {"JobRequest", "Problem", "Task", "Job"} <= set(known)
+    assert "HTTPValidationError" not in known
+
+
+@pytest.mark.parametrize("example", [openapi.QUEUED_JOB, openapi.FINISHED_JOB])
+def test_the_examples_of_jobs_are_what_clients_can_read(example: dict[str, Any]) -> None:
+    job = schema.Job.model_validate(example)
+    for phrase in job.result.phrases if job.result else ():
+        assert phrase.span is not None
+        assert phrase.text == job.result.text[slice(*phrase.span)]
