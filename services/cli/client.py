@@ -110,6 +110,10 @@ class GlammClient:
         """The image with every phrase's mask in the phrase's colour and a legend: PNG, RGB."""
         return self._call("GET", f"/jobs/{job_id}/overlay.png", repeatable=True).content
 
+    def greet(self) -> None:
+        """Return when the service answers at all, at once or not at all: patience is for a service that was there."""
+        self._answer("GET", "/healthz")
+
     def ready(self) -> None:
         """Return when the service says that it can take jobs. Raises `Refused` with the reason if it cannot."""
         self._answer("GET", "/readyz")

@@ -70,6 +70,7 @@ def annotate(
 
     asked = batch.requests(images, parse_task(task), prompt, tuple(map(_parse_box, box or ())))
     with GlammClient(locate.service_url(url, data)) as client:
+        client.greet()
         news = batch.run(client, asked, out)
         summary = report.follow(news, asked, Console(), Console(stderr=True), as_json=as_json)
     raise typer.Exit(summary.exit_code)
@@ -81,7 +82,7 @@ def ready(url: Url = None, data: Data = UP_DATA) -> None:
     from services.cli import locate
     from services.cli.client import GlammClient
 
-    with GlammClient(locate.service_url(url, data), patience=0, timeout=4) as client:
+    with GlammClient(locate.service_url(url, data), timeout=4) as client:
         client.ready()
         print(f"{client.url} is ready")
 

@@ -1,0 +1,62 @@
+"""The commands that run the whole service on this host."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+
+from rich.console import Console
+from rich.text import Text
+
+from deploy.embedded.stack import Stack
+from services.cli import batch, report
+from services.cli.client import GlammClient
+from services.cli.terminal import plural
+from shared.tasks import Task
+
+SAMPLES = Path(__file__).parent / "samples"
+
+
+def up(data: Path, port: int | None) -> None:
+    """Run the stack until an interrupt, which is how it is meant to end."""
+    out, err = Console(), Console(stderr=True)
+    with _started(data, port, err) as stack:
+        _say(out, stack.gateway_url, style="bold")
+        _say(err, f"Data and logs are in {data}. Annotate with `glamm annotate IMAGE`; stop with Ctrl-C.")
+        try:
+            stack.wait()
+        except (KeyboardInterrupt, SystemExit):
+            _say(err, "Stopping.")
+
+
+def demo(data: Path, out_dir: Path) -> int:
+    """Annotate the shipped samples on a stack of their own; returns the exit code."""
+    out, err = Console(), Console(stderr=True)
+    samples = sorted(SAMPLES.glob("*.png"))
+    asked = batch.requests(samples, Task.GCG, prompt=None, boxes=())
+    with _started(data, None, err) as stack:
+        with GlammClient(stack.gateway_url) as client:
+            news = batch.run(client, asked, out_dir)
+            summary = report.follow(news, asked, out, err, as_json=False)
+        _say(err, "Stopping the service.")
+    count = sum(1 for done in summary.done if done.files)
+    _say(out, f"{plural(count, 'overlay')} in {out_dir}/")
+    return summary.exit_code
+
+
+@contextmanager
+def _started(data: Path, port: int | None, err: Console) -> Iterator[Stack]:
+    """The running stack; whatever happens inside, none of its processes is left afterwards."""
+    since = monotonic()
+    stack = Stack(data, port=port, report=lambda line: _say(err, line))
+    try:
+        with err.status("Starting the servers, the gateway, the scheduler and three workers."):
+            stack.start()
+        _say(err, f"The service started in {monotonic() - since:.1f} s.")
+        yield stack
+    finally:
+        stack.stop()
+
+
+def _say(console: Console, line: str, style: str = "") -> None:
+    console.print(Text(line, style=style), soft_wrap=True)
