@@ -1,0 +1,173 @@
+"""A checkpoint folder: config.json, tokenizer.json and, for every part, its weights in one or more safetensors shards.
+
+    config.json  tokenizer.json  vision.safetensors  llm-00001-of-00002.safetensors  llm-00002-of-00002.safetensors …
+
+A worker reads the shards of its own part alone. Weights may be stored in half precision; they are computed in the
+type that the caller asks for.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from shared.model import parts
+from shared.model.config import GlammConfig
+from shared.model.tokenizer import FILE as TOKENIZER_FILE
+
+CONFIG_FILE = "config.json"
+SHARD_BYTES = 4 * 2**30
+SHARD_NAME = re.compile(r"^(?P<part>[a-z]+)(-(?P<index>\d{5})-of-(?P<count>\d{5}))?\.safetensors$")
+
+Part = TypeVar("Part", bound=nn.Module)
+
+
+class CheckpointError(Exception):
+    """A checkpoint folder that cannot be used; the message names the file or key and what to do."""
+
+
+def read_config(folder: Path) -> GlammConfig:
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        raise CheckpointError(f"{folder} is no checkpoint: it has no {CONFIG_FILE}")
+    try:
+        return GlammConfig.read(path)
+    except (ValueError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def load_part(
+    folder: Path, part: str, build: Callable[[GlammConfig], Part], device: torch.device, dtype: torch.dtype
+) -> Part:
+    """One part with its weights, in eval mode. Raises CheckpointError naming a missing, unknown or misshapen key."""
+    config = read_config(folder)
+    # Built without memory, since every weight is replaced at once.
+    with torch.device("meta"):
+        module = build(config)
+    expected = {name: tensor.shape for name, tensor in module.state_dict().items()}
+    state: dict[str, Tensor] = {}
+    for path in shards(folder, part):
+        state.update(_read_shard(path, expected, device, dtype))
+    missing = sorted(expected.keys() - state.keys())
+    if missing:
+        raise CheckpointError(f"{folder}: part {part!r} lacks the weights {', '.join(missing[:5])}")
+    module.load_state_dict(state, assign=True)
+    _materialise_buffers(module, device)
+    return module.eval().requires_grad_(False)
+
+
+def save_part(folder: Path, part: str, state: Mapping[str, Tensor], dtype: torch.dtype = torch.float16) -> None:
+    """Writes a part's weights, split into shards of at most SHARD_BYTES."""
+    folder.mkdir(parents=True, exist_ok=True)
+    groups: list[dict[str, Tensor]] = [{}]
+    filled = 0
+    for name, tensor in state.items():
+        stored = tensor.detach().to("cpu", dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
+        size = stored.numel() * stored.element_size()
+        if groups[-1] and filled + size > SHARD_BYTES:
+            groups.append({})
+            filled = 0
+        groups[-1][name] = stored
+        filled += size
+    for old in folder.glob(f"{part}*.safetensors"):
+        old.unlink()
+    for index, group in enumerate(groups, 1):
+        suffix = f"-{index:05}-of-{len(groups):05}" if len(groups) > 1 else ""
+        metadata = {"format": "pt", "part": part, "sha256": _digest(group)}
+        save_file(group, folder / f"{part}{suffix}.safetensors", metadata=metadata)
+
+
+def shards(folder: Path, part: str) -> list[Path]:
+    """The part's shard files in order. Raises CheckpointError where one is missing."""
+    found = {}
+    count = 1
+    for path in sorted(folder.glob("*.safetensors")):
+        name = SHARD_NAME.match(path.name)
+        if name and name["part"] == part:
+            found[int(name["index"] or 1)] = path
+            count = int(name["count"] or 1)
+    missing = [index for index in range(1, count + 1) if index not in found]
+    if missing:
+        raise CheckpointError(f"{folder}: shard {missing[0]} of {count} of part {part!r} is missing")
+    return [found[index] for index in range(1, count + 1)]
+
+
+def fingerprint(folder: Path) -> str:
+    """Sixteen hex digits that name these weights: features made by one checkpoint are never read by another.
+
+    Costs no read of the weights: each shard's header carries the digest of its tensors, written by `save_part`.
+    """
+    digest = hashlib.sha256()
+    for name in (CONFIG_FILE, TOKENIZER_FILE):
+        digest.update((folder / name).read_bytes())
+    for part in parts.BUILDERS:
+        for path in shards(folder, part):
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+            if "sha256" not in metadata:
+                raise CheckpointError(f"{path} carries no digest of its weights; write it with `save_part`")
+            digest.update(metadata["sha256"].encode())
+    return digest.hexdigest()[:16]
+
+
+def write_random(folder: Path, config: GlammConfig, tokenizer_json: str, seed: int = 0) -> None:
+    """A whole checkpoint of random weights, for tests and benchmarks at any size."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG_FILE).write_text(config.to_json())
+    (folder / TOKENIZER_FILE).write_text(tokenizer_json)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for part, build in parts.BUILDERS.items():
+            save_part(folder, part, build(config).state_dict())
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _read_shard(
+    path: Path, expected: Mapping[str, torch.Size], device: torch.device, dtype: torch.dtype
+) -> dict[str, Tensor]:
+    state = {}
+    try:
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            for name in file.keys():  # noqa: SIM118 - safe_open is no mapping
+                if name not in expected:
+                    raise CheckpointError(f"{path}: unknown weight {name!r}")
+                tensor = file.get_tensor(name)
+                if tensor.shape != expected[name]:
+                    found, wanted = tuple(tensor.shape), tuple(expected[name])
+                    raise CheckpointError(f"{path}: {name!r} has shape {found}, config.json asks for {wanted}")
+                state[name] = tensor.to(dtype) if tensor.is_floating_point() else tensor
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from error
+    return state
+
+
+def _materialise_buffers(module: nn.Module, device: torch.device) -> None:
+    """Gives real values to LLaMA's rotary frequencies, which no state_dict carries.
+
+    They follow from the config alone and stay in float32, as transformers keeps them.
+    """
+    for name, child in module.named_modules():
+        stale = [key for key, buffer in child.named_buffers(recurse=False) if buffer.is_meta]
+        if not stale:
+            continue
+        # By name, so that a worker without an LLM need not import transformers.
+        if type(child).__name__ != "LlamaRotaryEmbedding":
+            raise CheckpointError(f"nothing gives a value to the buffer {name}.{stale[0]}")
+        with torch.device(device):
+            fresh = type(child)(child.config)
+        for key in stale:
+            setattr(child, key, getattr(fresh, key))

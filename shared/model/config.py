@@ -1,0 +1,119 @@
+"""Sizes of GLaMM's five parts, one frozen dataclass a part; `GlammConfig` is a checkpoint's config.json."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+CONFIGS = Path(__file__).parent / "configs"
+
+
+@dataclass(frozen=True)
+class ClipConfig:
+    """Global image encoder: a CLIP vision tower. `image_size` and `patch_size` in pixels."""
+
+    image_size: int
+    patch_size: int
+    width: int
+    layers: int
+    heads: int
+    mlp_width: int
+    # Which hidden state gives the global tokens; -1 is the last block's output, so -2 the one before it (CLIP's own).
+    select_layer: int = -2
+
+    @property
+    def grid(self) -> int:
+        return self.image_size // self.patch_size
+
+    @property
+    def tokens(self) -> int:
+        return self.grid**2
+
+
+@dataclass(frozen=True)
+class RegionConfig:
+    """Region encoder. The defaults are the released model's; small models shrink the pyramid and the pooled size."""
+
+    # Hidden states of CLIP that form the pyramid, deep to shallow, counted as `ClipConfig.select_layer` is.
+    levels: tuple[int, ...] = (-2, -5, -8, -11)
+    # Side of each pyramid level as a multiple of CLIP's grid, shallow to deep.
+    scales: tuple[int, ...] = (8, 4, 2, 1)
+    rounds: int = 5
+    pooled: int = 14
+    # Boxes are scaled to this many pixels before RoIAlign. The released weights learned with 224 on a 336 px tower.
+    roi_image_size: int = 224
+    position_width: int = 256
+
+
+@dataclass(frozen=True)
+class SamConfig:
+    """Grounding image encoder and pixel decoder: SAM's three parts."""
+
+    image_size: int
+    width: int
+    depth: int
+    heads: int
+    global_attention: tuple[int, ...]
+    window: int
+    prompt_dim: int
+    decoder_mlp: int
+    iou_hidden: int
+    patch_size: int = 16
+    mlp_ratio: float = 4.0
+    decoder_depth: int = 2
+    decoder_heads: int = 8
+
+    @property
+    def grid(self) -> int:
+        return self.image_size // self.patch_size
+
+
+@dataclass(frozen=True)
+class LlmConfig:
+    """The LLaMA shape. `vocab_size` includes the seven added tokens."""
+
+    hidden: int
+    mlp_width: int
+    layers: int
+    heads: int
+    vocab_size: int
+    max_positions: int = 4096
+    norm_eps: float = 1e-5
+    rope_base: float = 10_000.0
+
+
+@dataclass(frozen=True)
+class GlammConfig:
+    name: str
+    clip: ClipConfig
+    region: RegionConfig
+    sam: SamConfig
+    llm: LlmConfig
+
+    @classmethod
+    def from_dict(cls, raw: dict[str, Any]) -> Self:
+        """Raises ValueError that names the section where a key is missing or unknown."""
+        parts = {"clip": ClipConfig, "region": RegionConfig, "sam": SamConfig, "llm": LlmConfig}
+        made: dict[str, Any] = {}
+        for section, part in parts.items():
+            if section not in raw:
+                raise ValueError(f"config has no section {section!r}")
+            fields = {key: tuple(value) if isinstance(value, list) else value for key, value in raw[section].items()}
+            try:
+                made[section] = part(**fields)
+            except TypeError as error:
+                raise ValueError(f"config section {section!r}: {error}") from error
+        return cls(name=str(raw.get("name", "unnamed")), **made)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        return cls.from_dict(json.loads(path.read_text()))
+
+    @classmethod
+    def preset(cls, name: str) -> Self:
+        """A shipped configuration: `glamm-7b` (the released shape) or `glamm-scenes` (the default checkpoint's)."""
+        return cls.read(CONFIGS / f"{name}.json")
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
