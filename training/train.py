@@ -4,12 +4,12 @@ import json
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader
 
 from shared.model.config import GlammConfig
@@ -41,12 +41,13 @@ def learning_rate(phase: Phase, step: int) -> float:
 def run_phase(
     phase: Phase,
     model: nn.Module,
-    loss_of: Callable[[list[Example]], tuple[Tensor, dict[str, float]]],
     examples: Iterator[list[Example]],
     folder: Path,
-    save_every: int = 500,
+    save_every: int = 200,
 ) -> None:
     """Steps to the phase's end, from its last saved state where there is one.
+
+    model: called with a batch of examples, gives the loss and figures to log.
 
     The folder gets `PHASE.pt` (weights, optimiser, step) every `save_every` steps and a line of figures in
     `PHASE.jsonl` every LOG_EVERY.
@@ -66,7 +67,7 @@ def run_phase(
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(phase, step)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            loss, figures = loss_of(next(examples))
+            loss, figures = model(next(examples))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(trained, 1.0)

@@ -1,0 +1,75 @@
+"""How well a checkpoint captions and segments scenes it never saw, by the same stages that the service runs."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from shared import masks
+from shared.masks import Mask
+from shared.stages.glamm import Annotation, Glamm, Request
+from training.scenes.compose import Scene, scene
+from training.scenes.language import GroundedCaption, grounded_caption
+
+BATCH = 8
+
+
+@dataclass(frozen=True)
+class SceneScore:
+    """One scene's figures.
+
+    phrase_iou: for every true phrase the IoU of the mask that the model ties to the same phrase, 0 where it says no
+    such phrase; object_iou: the same without the background; exact: the caption is the true one, word for word.
+    """
+
+    phrase_iou: tuple[float, ...]
+    object_iou: tuple[float, ...]
+    exact: bool
+
+
+@dataclass(frozen=True)
+class Report:
+    scenes: int
+    phrases: int
+    phrase_miou: float
+    object_miou: float
+    phrases_named: float
+    captions_exact: float
+
+
+def score(annotation: Annotation, truth: GroundedCaption) -> SceneScore:
+    """Phrases are matched by their words, in lower case; a phrase said twice is matched in order."""
+    said: dict[str, list[Mask]] = {}
+    for phrase in annotation.phrases:
+        said.setdefault((phrase.text or "").lower(), []).append(masks.decode(phrase.rle))
+    ious = []
+    for wanted in truth.phrases:
+        found = said.get(wanted.text.lower())
+        ious.append(masks.iou(found.pop(0), wanted.mask) if found else 0.0)
+    return SceneScore(tuple(ious), tuple(ious[:-1]), annotation.text == truth.text)
+
+
+def evaluate(checkpoint: Path, count: int, first: int = 0) -> Report:
+    """GCG on the `count` test scenes from number `first` on."""
+    glamm = Glamm.load(checkpoint)
+    scores = []
+    for batch in _batches([scene(number, "test") for number in range(first, first + count)]):
+        requests = [Request(Image.fromarray(made.image)) for made in batch]
+        for made, annotation in zip(batch, glamm.annotate_batch(requests), strict=True):
+            scores.append(score(annotation, grounded_caption(made)))
+    ious = [iou for item in scores for iou in item.phrase_iou]
+    return Report(
+        scenes=len(scores),
+        phrases=len(ious),
+        phrase_miou=round(float(np.mean(ious)), 4),
+        object_miou=round(float(np.mean([iou for item in scores for iou in item.object_iou])), 4),
+        phrases_named=round(float(np.mean([iou > 0 for iou in ious])), 4),
+        captions_exact=round(float(np.mean([item.exact for item in scores])), 4),
+    )
+
+
+def _batches(scenes: Sequence[Scene]) -> Iterator[Sequence[Scene]]:
+    for start in range(0, len(scenes), BATCH):
+        yield scenes[start : start + BATCH]
