@@ -39,6 +39,8 @@ format: setup ## Format the code
 
 lock: setup ## Compile the lock files anew from pyproject.toml
 	@$(COMPILE) --upgrade --all-extras --constraints locks/constraints.in pyproject.toml --output-file locks/dev.lock
+	@$(COMPILE) --constraints locks/dev.lock pyproject.toml --output-file locks/service.lock
+	@$(COMPILE) --constraints locks/dev.lock --extra model pyproject.toml --output-file locks/worker.lock
 	@$(COMPILE) --upgrade --constraints locks/dev.lock locks/build.in --output-file locks/build.lock
 
 clean: ## Remove caches, build output and what the demo wrote
