@@ -5,9 +5,11 @@ says what each event must answer. After every event the rows are read back and h
 promises of the service. At the end everything that is in the air is lost, and each job must still come to an end.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import product
 from typing import Any
 from uuid import UUID
 
@@ -69,135 +71,123 @@ class JobLife(RuleBasedStateMachine):
     generation: jobs.Generation
 
     job_ids = Bundle("job_ids")
-    messages = Bundle("messages")
-    runs = Bundle("runs")
 
     def __init__(self) -> None:
         super().__init__()
         self.model: dict[UUID, Expected] = {}
+        self.runs: dict[UUID, list[Run]] = defaultdict(list)
         self.final: dict[UUID, Any] = {}
         with self.engine.begin() as conn:
             conn.execute(text("DELETE FROM jobs"))
 
-    @initialize(target=job_ids, priorities=st.lists(st.integers(0, 2), min_size=1, max_size=5))
+    @initialize(target=job_ids, priorities=st.lists(st.integers(0, 2), min_size=1, max_size=4))
     def begin(self, priorities: list[int]) -> Any:
-        return multiple(*(self._create(priority) for priority in priorities))
+        created = [self._create(priority) for priority in priorities]
+        self._admit()
+        return multiple(*created)
 
     @rule(target=job_ids, priority=st.integers(0, 2))
     def submit(self, priority: int) -> UUID:
         return self._create(priority)
 
-    @rule(target=messages)
-    def admit(self) -> Any:
-        return multiple(*self._admit())
+    @rule()
+    def admit(self) -> None:
+        self._admit()
 
-    @rule(target=runs, message=messages, worker=st.sampled_from(["a", "b"]))
-    def deliver(self, message: Message, worker: str) -> Any:
-        """Any message that was ever sent arrives, for the first time or again."""
-        run = self._enter(message, worker)
-        return multiple() if run is None else run
+    @rule(job_id=job_ids)
+    def deliver_twice(self, job_id: UUID) -> None:
+        if self.model[job_id].state.in_flight:
+            message = self.model[job_id].message(job_id)
+            self._enter(message, "first")
+            assert self._enter(message, "second") is None
 
-    @rule(target=runs, job_id=job_ids)
-    def deliver_the_newest(self, job_id: UUID) -> Any:
-        job = self.model[job_id]
-        run = self._enter(job.message(job_id), "c") if job.state.in_flight else None
-        return multiple() if run is None else run
+    @rule(job_id=job_ids)
+    def deliver_what_is_past_or_to_come(self, job_id: UUID) -> None:
+        """Of all the messages that a job can have in its life, those of another stage or attempt arrive."""
+        for stage, attempt in product(Stage, range(MAX_ATTEMPTS)):
+            message, job = Message(job_id, stage, attempt), self.model[job_id]
+            if not job.state.in_flight or message != job.message(job_id):
+                assert self._enter(message, "stray") is None
 
-    @rule(target=messages, run=runs)
-    def complete(self, run: Run) -> Any:
-        """Any run that ever started finishes its work, the job being its own still or not."""
-        with self.engine.begin() as conn:
-            answer = self._complete(conn, run)
-        return self._expect_completed(run, answer)
+    @rule(job_id=job_ids)
+    def complete(self, job_id: UUID) -> None:
+        if run := self._run_of(job_id):
+            with self.engine.begin() as conn:
+                answer = self._complete(conn, run)
+            job = self.model[job_id]
+            if run.stage is Stage.PIXEL:
+                assert answer is True
+                job.release(State.SUCCEEDED, job.attempt)
+                job.winner = run.token
+            else:
+                job.generated = job.generated or run.stage is Stage.LLM
+                job.release(State.PIXEL if job.generated else State.LLM, 0)
+                assert answer == job.message(job_id)
 
-    @rule(target=messages, job_id=job_ids)
-    def work_on(self, job_id: UUID) -> Any:
-        """The worker that has the job, or takes it now, completes its stage."""
-        job = self.model[job_id]
-        if not job.state.in_flight:
-            return multiple()
-        run = job.holder or self._enter(job.message(job_id), "d")
-        assert run is not None
-        return self.complete(run)
-
-    @rule(target=runs, run=runs)
-    def replace_the_worker(self, run: Run) -> Any:
-        """The lease runs out and the job is with another worker when the first comes back."""
-        if self._job_of(run) is None:
-            return multiple()
-        self.worker_falls_silent(run.job_id)
-        self._sweep()
-        return self.deliver_the_newest(run.job_id)
-
-    @rule(run=runs)
-    def come_back_late(self, run: Run) -> None:
-        """A worker whose job was taken from it tries everything there is to try."""
-        if self._job_of(run) is not None:
+    @rule(job_id=job_ids)
+    def rewind(self, job_id: UUID) -> None:
+        run, job = self._run_of(job_id), self.model[job_id]
+        if run is None or run.stage is Stage.VISION:
             return
         with self.engine.begin() as conn:
-            assert jobs.renew(conn, [run.token], LEASE) == set()
-            assert not self._complete(conn, run)
-            assert run.stage is Stage.VISION or jobs.rewind(conn, run, "sam", MAX_REWINDS) is None
-            assert jobs.give_back(conn, run) is None
-            assert jobs.retry(conn, run, PROBLEM, MAX_ATTEMPTS) is None
-            assert not jobs.fail(conn, run, PROBLEM)
-
-    @rule(run=runs)
-    def crash_before_the_commit(self, run: Run) -> None:
-        try:
-            with self.engine.begin() as conn:
-                self._complete(conn, run)
-                raise Crash
-        except Crash:
-            pass
-
-    @rule(target=messages, run=runs)
-    def rewind(self, run: Run) -> Any:
-        if run.stage is Stage.VISION:
-            return multiple()
-        with self.engine.begin() as conn:
             answer = jobs.rewind(conn, run, "sam", MAX_REWINDS)
-        job = self._job_of(run)
-        if job is None:
-            return self._nothing(answer)
         if job.rewinds == MAX_REWINDS:
             job.release(State.FAILED, job.attempt)
-            return self._nothing(answer)
-        job.rewinds += 1
-        job.release(State.VISION, 0)
-        return self._message(answer, run.job_id)
+            assert answer is None
+        else:
+            job.rewinds += 1
+            job.release(State.VISION, 0)
+            assert answer == job.message(job_id)
 
-    @rule(target=messages, run=runs)
-    def give_back(self, run: Run) -> Any:
-        with self.engine.begin() as conn:
-            answer = jobs.give_back(conn, run)
-        job = self._job_of(run)
-        if job is None:
-            return self._nothing(answer)
-        job.release(job.state, job.attempt - 1)
-        return self._message(answer, run.job_id)
+    @rule(job_id=job_ids)
+    def give_back(self, job_id: UUID) -> None:
+        if run := self._run_of(job_id):
+            with self.engine.begin() as conn:
+                answer = jobs.give_back(conn, run)
+            job = self.model[job_id]
+            job.release(job.state, job.attempt - 1)
+            assert answer == job.message(job_id)
 
-    @rule(target=messages, run=runs)
-    def retry(self, run: Run) -> Any:
-        with self.engine.begin() as conn:
-            answer = jobs.retry(conn, run, PROBLEM, MAX_ATTEMPTS)
-        job = self._job_of(run)
-        if job is None:
-            return self._nothing(answer)
-        if job.attempt == MAX_ATTEMPTS:
-            job.release(State.FAILED, job.attempt)
-            return self._nothing(answer)
-        job.release(job.state, job.attempt)
-        return self._message(answer, run.job_id)
+    @rule(job_id=job_ids)
+    def retry(self, job_id: UUID) -> None:
+        if run := self._run_of(job_id):
+            with self.engine.begin() as conn:
+                answer = jobs.retry(conn, run, PROBLEM, MAX_ATTEMPTS)
+            job = self.model[job_id]
+            exhausted = job.attempt == MAX_ATTEMPTS
+            job.release(State.FAILED if exhausted else job.state, job.attempt)
+            assert answer == (None if exhausted else job.message(job_id))
 
-    @rule(chosen=st.lists(runs, max_size=4))
-    def renew(self, chosen: list[Run]) -> None:
+    @rule(job_id=job_ids)
+    def come_back_late(self, job_id: UUID) -> None:
+        """Every worker that the job was taken from tries everything there is to try."""
+        late = [run for run in self.runs[job_id] if run != self.model[job_id].holder]
         with self.engine.begin() as conn:
-            kept = jobs.renew(conn, [run.token for run in chosen], LEASE)
-        held = [run for run in chosen if self._job_of(run) is not None]
-        assert kept == {run.token for run in held}
-        for run in held:
-            self.model[run.job_id].lease_is_over = False
+            assert jobs.renew(conn, [run.token for run in late], LEASE) == set()
+            for run in late:
+                assert not self._complete(conn, run)
+                assert run.stage is Stage.VISION or jobs.rewind(conn, run, "sam", MAX_REWINDS) is None
+                assert jobs.give_back(conn, run) is None
+                assert jobs.retry(conn, run, PROBLEM, MAX_ATTEMPTS) is None
+                assert not jobs.fail(conn, run, PROBLEM)
+
+    @rule(job_id=job_ids)
+    def crash_before_the_commit(self, job_id: UUID) -> None:
+        if run := self._run_of(job_id):
+            with suppress(Crash), self.engine.begin() as conn:
+                assert self._complete(conn, run)
+                raise Crash
+
+    @rule()
+    def heartbeat(self) -> None:
+        """Every run there ever was asks for its lease to be renewed."""
+        tokens = [run.token for runs in self.runs.values() for run in runs]
+        with self.engine.begin() as conn:
+            kept = jobs.renew(conn, tokens, LEASE)
+        held = [job for job in self.model.values() if job.holder is not None]
+        assert kept == {job.holder.token for job in held if job.holder}
+        for job in held:
+            job.lease_is_over = False
 
     @rule(job_id=job_ids)
     def worker_falls_silent(self, job_id: UUID) -> None:
@@ -209,9 +199,9 @@ class JobLife(RuleBasedStateMachine):
         self._let_time_pass("sent_at = now() - interval '2 h'", "finished_at IS NULL AND sent_at IS NOT NULL", job_id)
         self.model[job_id].message_is_old = self.model[job_id].state.in_flight
 
-    @rule(target=messages)
-    def sweep(self) -> Any:
-        return multiple(*self._sweep())
+    @rule()
+    def sweep(self) -> None:
+        self._sweep()
 
     @rule(job_id=job_ids, how=st.sampled_from([jobs.cancel, jobs.expire, jobs.fail]))
     def end_early(self, job_id: UUID, how: Any) -> None:
@@ -222,9 +212,8 @@ class JobLife(RuleBasedStateMachine):
             self._let_time_pass("expires_at = now() - interval '1 s'", "finished_at IS NULL", job_id)
         with self.engine.begin() as conn:
             if how is jobs.fail:
-                if job.holder is None:
-                    return
-                assert jobs.fail(conn, job.holder, PROBLEM)
+                ends = job.holder is not None
+                assert job.holder is None or jobs.fail(conn, job.holder, PROBLEM)
             elif how is jobs.expire:
                 assert jobs.expire(conn) == ends
             else:
@@ -276,16 +265,11 @@ class JobLife(RuleBasedStateMachine):
         """Every message in the air is lost and every worker dead: the sweep alone brings each job to its end."""
         for job_id in self.model:
             self.worker_falls_silent(job_id)
-            self.message_gets_lost(job_id)
-        waiting = self._sweep() + self._admit()
-        for _ in range(len(Stage) * len(self.model) + 1):
-            for message in waiting:
-                run = self._enter(message, "last")
-                assert run is not None
-                self.complete(run)
+        for _ in range(len(Stage) * len(self.model)):
             for job_id in self.model:
                 self.message_gets_lost(job_id)
-            waiting = self._sweep() + self._admit()
+            for message in self._sweep() + self._admit():
+                self.complete(message.job_id)
         self.promises_hold()
         assert all(job.state.finished for job in self.model.values())
 
@@ -316,9 +300,17 @@ class JobLife(RuleBasedStateMachine):
         if run is not None:
             job.attempt += 1
             job.holder = run
+            self.runs[run.job_id].append(run)
             assert run.attempt == job.attempt
             assert (run.generation is not None) == (run.stage is Stage.PIXEL)
         return run
+
+    def _run_of(self, job_id: UUID) -> Run | None:
+        """The run that has the job; when none has, a worker takes it now."""
+        job = self.model[job_id]
+        if job.holder is None and job.state.in_flight:
+            assert self._enter(job.message(job_id), "next") is not None
+        return job.holder
 
     def _complete(self, conn: Connection, run: Run) -> Message | bool | None:
         if run.stage is Stage.VISION:
@@ -326,19 +318,6 @@ class JobLife(RuleBasedStateMachine):
         if run.stage is Stage.LLM:
             return jobs.complete_llm(conn, run, self.generation, Timing())
         return jobs.complete_pixel(conn, run, jobs.Result("text", "raw", (), str(run.token)), Timing())
-
-    def _expect_completed(self, run: Run, answer: Message | bool | None) -> Any:
-        job = self._job_of(run)
-        if job is None:
-            return self._nothing(answer)
-        if run.stage is Stage.PIXEL:
-            assert answer is True
-            job.release(State.SUCCEEDED, job.attempt)
-            job.winner = run.token
-            return multiple()
-        job.release(State.PIXEL if job.generated or run.stage is Stage.LLM else State.LLM, 0)
-        job.generated = job.generated or run.stage is Stage.LLM
-        return self._message(answer, run.job_id)
 
     def _sweep(self) -> list[Message]:
         with self.engine.begin() as conn:
@@ -361,21 +340,6 @@ class JobLife(RuleBasedStateMachine):
         with self.engine.begin() as conn:
             conn.execute(text(f"UPDATE jobs SET {change} WHERE {where} AND id = :id"), {"id": job_id})
 
-    def _job_of(self, run: Run) -> Expected | None:
-        """The run's job in the model, if it is the run's still."""
-        job = self.model[run.job_id]
-        return job if job.holder is not None and job.holder.token == run.token else None
-
-    def _message(self, answer: Message | bool | None, job_id: UUID) -> Message:
-        assert answer == self.model[job_id].message(job_id)
-        assert isinstance(answer, Message)
-        return answer
-
-    @staticmethod
-    def _nothing(answer: Message | bool | None) -> Any:
-        assert not answer
-        return multiple()
-
 
 def test_promises_hold_under_events_in_any_order(engine: Engine, new_job: NewJob, generation: jobs.Generation) -> None:
     class Life(JobLife):
@@ -387,7 +351,7 @@ def test_promises_hold_under_events_in_any_order(engine: Engine, new_job: NewJob
     run_state_machine_as_test(
         Life,
         settings=settings(
-            max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+            max_examples=30, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
         ),
     )
     quick.dispose()
