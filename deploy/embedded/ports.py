@@ -26,23 +26,33 @@ def is_free(port: int) -> bool:
     return True
 
 
-def pick(count: int, offsets: Sequence[int] = (0,), prefer: Sequence[int] = ()) -> list[int]:
-    """`count` different ports p with p + each of `offsets` free; `prefer` as it is when all of it is free."""
-    if len(prefer) == count and all(is_free(port + offset) for port in prefer for offset in offsets):
-        return list(prefer)
+def claim(
+    file: Path, count: int = 1, *, offsets: Sequence[int] = (0,), usual: Sequence[int] = (), again: bool = False
+) -> list[int]:
+    """`count` ports p with p + each of `offsets` free: those that the file names, else `usual`, else any.
+
+    The file names the choice from then on, so that a server is found where it was before. `again` leaves the earlier
+    choice aside.
+
+    Raises:
+        OSError: there are not that many.
+    """
+    wanted: Sequence[int] = ()
+    if not again:
+        wanted = [int(word) for word in file.read_text().split()] if file.exists() else usual
+    if len(wanted) != count or not all(is_free(port + offset) for port in wanted for offset in offsets):
+        wanted = _pick(count, offsets)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(" ".join(map(str, wanted)) + "\n")
+    return list(wanted)
+
+
+def _pick(count: int, offsets: Sequence[int]) -> list[int]:
     chosen: list[int] = []
+    # At random, so that two stacks that start at once hardly ever choose the same.
     for port in random.sample(range(LOWEST, HIGHEST + 1), HIGHEST - LOWEST + 1):
         if all(is_free(port + offset) for offset in offsets):
             chosen.append(port)
         if len(chosen) == count:
             return chosen
-    raise OSError(f"no free TCP port on {HOST} between {LOWEST} and {HIGHEST}")
-
-
-def remembered(path: Path) -> list[int]:
-    """The ports written by `remember`, or none."""
-    return [int(word) for word in path.read_text().split()] if path.exists() else []
-
-
-def remember(path: Path, ports: Sequence[int]) -> None:
-    path.write_text(" ".join(map(str, ports)) + "\n")
+    raise OSError(f"no {count} free TCP ports on {HOST} between {LOWEST} and {HIGHEST}")

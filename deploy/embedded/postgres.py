@@ -60,10 +60,7 @@ class PostgresServer(Unit):
         return f"postgresql+psycopg://{ROLE}:{self._password(ROLE)}@{ports.HOST}:{self.port}/{database}"
 
     def choose_ports(self, again: bool) -> bool:
-        file = self.data_dir / "port"
-        self.data_dir.mkdir(parents=True, exist_ok=True)
-        (self.port,) = ports.pick(1, prefer=() if again else ports.remembered(file))
-        ports.remember(file, [self.port])
+        (self.port,) = ports.claim(self.data_dir / "port", again=again)
         return True
 
     def listens_on(self) -> tuple[int, ...]:

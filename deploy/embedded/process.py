@@ -19,6 +19,16 @@ ROOT = Path(__file__).resolve().parents[2]
 USUAL_PORT = 8000
 
 
+def require_free(port: int) -> None:
+    """Raise EmbeddedError where the port that was asked for is taken, or kept from this user."""
+    if not ports.is_free(port):
+        raise EmbeddedError(
+            f"Port {port} is taken or not allowed.",
+            field="--port",
+            remedy="Choose another, or leave it out.",
+        )
+
+
 class PythonProcess(Unit):
     """`python -m MODULE ARGUMENTS`, ready from its first heartbeat under `kind` on."""
 
@@ -64,14 +74,9 @@ class Gateway(PythonProcess):
 
     def choose_ports(self, again: bool) -> bool:
         if self.fixed_port is not None:
-            if not ports.is_free(self.fixed_port):
-                raise EmbeddedError(
-                    f"Port {self.fixed_port} is in use.", field="--port", remedy="Choose another, or leave it out."
-                )
+            require_free(self.fixed_port)
             return not again
-        wanted = () if again else ports.remembered(self.port_file) or [USUAL_PORT]
-        (self.port,) = ports.pick(1, prefer=wanted)
-        ports.remember(self.port_file, [self.port])
+        (self.port,) = ports.claim(self.port_file, usual=[USUAL_PORT], again=again)
         return True
 
     def listens_on(self) -> tuple[int, ...]:

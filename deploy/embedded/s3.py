@@ -38,10 +38,7 @@ class S3Server(Unit):
         return secret(self.data_dir / "secret_key")
 
     def choose_ports(self, again: bool) -> bool:
-        file = self.data_dir / "ports"
-        self.data_dir.mkdir(parents=True, exist_ok=True)
-        chosen = ports.pick(len(ROLES), (0, GRPC_OFFSET), prefer=() if again else ports.remembered(file))
-        ports.remember(file, chosen)
+        chosen = ports.claim(self.data_dir / "ports", len(ROLES), offsets=(0, GRPC_OFFSET), again=again)
         self.ports = dict(zip(ROLES, chosen, strict=True))
         return True
 

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from deploy.embedded.folder import DataFolder
 from deploy.embedded.postgres import PostgresServer
-from deploy.embedded.process import Gateway, PythonProcess
+from deploy.embedded.process import Gateway, PythonProcess, require_free
 from deploy.embedded.redis import RedisServer
 from deploy.embedded.s3 import S3Server
 from deploy.embedded.supervisor import Supervisor
@@ -84,6 +84,8 @@ class Stack:
         self._take_signals()
         try:
             settings = get_settings()
+            if self._port is not None:
+                require_free(self._port)
             self._folder.acquire()
             environment = self._start_servers() | self._environment
             database.migrate(environment["GLAMM_DATABASE_URL"])

@@ -137,7 +137,7 @@ def test_servers_listen_on_loopback_alone(postgres: PostgresServer, broker: Redi
 
 
 def test_a_server_moves_when_its_port_was_taken_meanwhile(tmp_path: Path, broker: RedisServer) -> None:
-    ports.remember(tmp_path / "port", [broker.port])
+    (tmp_path / "port").write_text(f"{broker.port}\n")
     with RedisServer.broker(tmp_path) as server:
         assert server.port != broker.port
 
