@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
-COMPILE := .venv/bin/uv pip compile --quiet --generate-hashes --no-header --no-annotate --python-version 3.11 \
+COMPILE := .venv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.11 \
 	--python-platform x86_64-manylinux_2_28
 ARGS ?=
 
@@ -38,10 +38,10 @@ format: setup ## Format the code
 	@.venv/bin/ruff format .
 
 lock: setup ## Compile the lock files anew from pyproject.toml
-	@$(COMPILE) --upgrade --all-extras --constraints locks/constraints.in pyproject.toml --output-file locks/dev.lock
+	@$(COMPILE) --all-extras --constraints locks/constraints.in pyproject.toml --output-file locks/dev.lock
 	@$(COMPILE) --constraints locks/dev.lock pyproject.toml --output-file locks/service.lock
 	@$(COMPILE) --constraints locks/dev.lock --extra model pyproject.toml --output-file locks/worker.lock
-	@$(COMPILE) --upgrade --constraints locks/dev.lock locks/build.in --output-file locks/build.lock
+	@$(COMPILE) --constraints locks/dev.lock locks/build.in --output-file locks/build.lock
 
 clean: ## Remove caches, build output and what the demo wrote
 	@rm -rf build dist out data/demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
