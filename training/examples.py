@@ -1,5 +1,6 @@
 """Scenes as training examples: pixels for both towers, a conversation with its labels, low-resolution target masks."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -60,22 +61,20 @@ class Example:
 
 
 class SceneExamples(IterableDataset[list[Example]]):
-    """Endless batches of training scenes. Scene numbers follow from `start` and the loader's worker alone."""
+    """Endless batches of consecutive training scenes from number `start` on, however many workers share them out."""
 
     def __init__(self, config: GlammConfig, tokenizer: GlammTokenizer, batch: int, start: int = 0) -> None:
         self.config, self.tokenizer, self.batch, self.start = config, tokenizer, batch, start
 
     def __iter__(self) -> Iterator[list[Example]]:
         worker = get_worker_info()
-        offset, step = (worker.id, worker.num_workers) if worker else (0, 1)
-        number = self.start + offset
-        torch.set_num_threads(1)
-        while True:
-            batch = []
-            for _ in range(self.batch):
-                batch.append(self.example(number))
-                number += step
-            yield batch
+        first, step = (worker.id, worker.num_workers) if worker else (0, 1)
+        if worker:
+            # The training itself needs the cores.
+            torch.set_num_threads(1)
+        for index in itertools.count(first, step):
+            number = self.start + index * self.batch
+            yield [self.example(number + offset) for offset in range(self.batch)]
 
     def example(self, number: int) -> Example:
         made = scene(number, "train")

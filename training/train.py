@@ -4,7 +4,7 @@ import json
 import math
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,13 +41,14 @@ def learning_rate(phase: Phase, step: int) -> float:
 def run_phase(
     phase: Phase,
     model: nn.Module,
-    examples: Iterator[list[Example]],
+    examples_from: Callable[[int], Iterator[list[Example]]],
     folder: Path,
     save_every: int = 200,
 ) -> None:
     """Steps to the phase's end, from its last saved state where there is one.
 
     model: called with a batch of examples, gives the loss and figures to log.
+    examples_from: the batches from a given step on, so that a resumed run reads what an uninterrupted one would.
 
     The folder gets `PHASE.pt` (weights, optimiser, step) every `save_every` steps and a line of figures in
     `PHASE.jsonl` every LOG_EVERY.
@@ -55,12 +56,14 @@ def run_phase(
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=phase.rate, betas=(0.9, 0.95), weight_decay=0.01)
     state_file, log_file = folder / f"{phase.name}.pt", folder / f"{phase.name}.jsonl"
-    first = 0
-    if state_file.exists():
-        state = torch.load(state_file, weights_only=True)
+    state = torch.load(state_file, weights_only=True) if state_file.exists() else None
+    first = state["step"] if state else 0
+    examples = examples_from(first)
+    if state:
         model.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
-        first = state["step"]
+        # Last, since opening the stream draws random numbers too.
+        torch.set_rng_state(state["random"])
     seen: dict[str, list[float]] = defaultdict(list)
     began = time.monotonic()
     for step in range(first, phase.steps):
@@ -84,13 +87,18 @@ def run_phase(
             seen.clear()
         if (step + 1) % save_every == 0 or step + 1 == phase.steps:
             partial = state_file.with_suffix(".partial")
-            torch.save({"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1}, partial)
+            state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1}
+            torch.save(state | {"random": torch.get_rng_state()}, partial)
             partial.replace(state_file)
 
 
 def stream(
     config: GlammConfig, tokenizer: GlammTokenizer, phase: Phase, start: int, workers: int
-) -> Iterator[list[Example]]:
-    """Endless batches made by `workers` processes. Each phase begins at its own scene number."""
-    dataset = SceneExamples(config, tokenizer, phase.batch, start)
-    return iter(DataLoader(dataset, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None))
+) -> Callable[[int], Iterator[list[Example]]]:
+    """The phase's batches from any step on, made by `workers` processes. `start`: the phase's first scene number."""
+
+    def batches(step: int) -> Iterator[list[Example]]:
+        dataset = SceneExamples(config, tokenizer, phase.batch, start + step * phase.batch)
+        return iter(DataLoader(dataset, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None))
+
+    return batches

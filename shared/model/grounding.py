@@ -40,10 +40,12 @@ def parse(answer: str) -> GroundedText:
                 if opened is not None and len(clean.text) > opened:
                     closed = (opened, len(clean.text))
                 opened = None
+                clean.part()
             case "[SEG]":
                 phrase = clean.text[closed[0] : closed[1]] if closed else None
                 mentions.append(Mention(seg=len(mentions), phrase=phrase, span=closed))
                 closed = None
+                clean.part()
             case _ if not MARKUP.fullmatch(piece):
                 clean.add(piece)
     return GroundedText(text=clean.text, mentions=tuple(mentions))
@@ -66,7 +68,11 @@ class _CleanText:
             self.text += word
             self._space = False
 
-    def next_start(self) -> int:
-        """Where the next word will begin. Markup parts words, so one space will stand before it."""
+    def part(self) -> None:
+        """Markup parts words, whether or not spaces stand around it."""
         self._space = True
+
+    def next_start(self) -> int:
+        """Where the next word will begin, one space after the last."""
+        self.part()
         return len(self.text) + (1 if self.text else 0)

@@ -112,6 +112,7 @@ class LlmStepper:
     def admit(self, key: int, item: LlmInput) -> None:
         self._waiting.append((key, item))
 
+    @torch.inference_mode()
     def drop(self, key: int) -> None:
         """Forgets a prompt or a live answer; nothing happens for a key that is neither."""
         self._waiting = deque(pair for pair in self._waiting if pair[0] != key)

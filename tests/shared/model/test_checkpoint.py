@@ -1,0 +1,126 @@
+"""Checkpoint folders: what they hold, what is missing from them, and what names their weights."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from shared.model import checkpoint, parts
+from shared.model.checkpoint import CheckpointError, fingerprint, load_part, read_config, save_part, write_random
+from shared.model.config import GlammConfig
+from tests.tiny import TINY, byte_tokenizer
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_random(tmp_path, TINY, byte_tokenizer().to_str())
+    return tmp_path
+
+
+def load(folder: Path, part: str) -> nn.Module:
+    return load_part(folder, part, parts.BUILDERS[part], CPU, torch.float32)
+
+
+@pytest.mark.parametrize("part", parts.BUILDERS)
+def test_a_part_comes_back_as_it_was_saved(folder: Path, part: str) -> None:
+    loaded = load(folder, part)
+    stored = load_file(folder / f"{part}.safetensors")
+    assert loaded.state_dict().keys() == stored.keys()
+    for name, tensor in loaded.state_dict().items():
+        assert torch.equal(tensor, stored[name].to(tensor.dtype)), name
+    assert not loaded.training
+    assert not any(buffer.is_meta for buffer in loaded.buffers())
+
+
+def test_a_loaded_llm_computes_what_a_built_one_does(folder: Path) -> None:
+    """Rotary frequencies are in no file; a part loaded without them would still run, and be wrong."""
+    loaded = load(folder, "llm")
+    built = parts.llm(TINY).eval()
+    built.load_state_dict(loaded.state_dict())
+    embeddings = torch.randn(1, 40, TINY.llm.hidden)
+    assert torch.equal(loaded.states(embeddings), built.states(embeddings))
+
+
+def test_big_parts_are_split_into_shards(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = load(folder, "llm").state_dict()
+    monkeypatch.setattr(checkpoint, "SHARD_BYTES", 20_000)
+    save_part(folder, "llm", whole)
+    assert len(list(folder.glob("llm-*.safetensors"))) > 1
+    assert not (folder / "llm.safetensors").exists()
+    for name, tensor in load(folder, "llm").state_dict().items():
+        assert torch.equal(tensor, whole[name])
+
+
+def test_a_missing_shard_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "SHARD_BYTES", 20_000)
+    save_part(folder, "llm", load(folder, "llm").state_dict())
+    next(folder.glob("llm-00002-*.safetensors")).unlink()
+    with pytest.raises(CheckpointError, match="shard 2 of"):
+        load(folder, "llm")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: state.pop("text_projection.0.bias"), "lacks the weights text_projection.0.bias"),
+        (lambda state: state.update(surprise=torch.zeros(1)), "unknown weight 'surprise'"),
+        (lambda state: state.update({"text_projection.0.bias": torch.zeros(3)}), r"has shape \(3,\)"),
+    ],
+)
+def test_every_key_is_accounted_for(folder: Path, change: object, message: str) -> None:
+    path = folder / "llm.safetensors"
+    state = load_file(path)
+    assert callable(change)
+    change(state)
+    save_file(state, path, metadata={"sha256": "0"})
+    with pytest.raises(CheckpointError, match=message):
+        load(folder, "llm")
+
+
+def test_a_damaged_file_is_named(folder: Path) -> None:
+    path = folder / "pixel.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(CheckpointError, match=r"pixel\.safetensors is not a readable"):
+        load(folder, "pixel")
+
+
+def test_a_folder_without_config_is_no_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="is no checkpoint"):
+        read_config(tmp_path)
+
+
+def test_a_config_names_what_is_wrong_with_it(folder: Path) -> None:
+    (folder / "config.json").write_text('{"clip": {}}')
+    with pytest.raises(CheckpointError, match="section 'clip'"):
+        read_config(folder)
+
+
+def test_the_fingerprint_follows_the_weights(folder: Path) -> None:
+    before = fingerprint(folder)
+    state = load(folder, "pixel").state_dict()
+    save_part(folder, "pixel", state)
+    assert fingerprint(folder) == before
+    next(iter(state.values())).add_(1)
+    save_part(folder, "pixel", state)
+    assert fingerprint(folder) != before
+
+
+@pytest.mark.parametrize("name", ["glamm-7b", "glamm-scenes"])
+def test_shipped_configurations_survive_their_file(name: str, tmp_path: Path) -> None:
+    config = GlammConfig.preset(name)
+    (tmp_path / "config.json").write_text(config.to_json())
+    assert read_config(tmp_path) == config
+
+
+def test_the_released_shape_has_seven_billion_parameters() -> None:
+    """Sizes on the meta device: CLIP 0.3, LLaMA 6.7 and SAM 0.6 billion, and the region encoder's 0.25."""
+    config = GlammConfig.preset("glamm-7b")
+    with torch.device("meta"):
+        counts = {name: sum(p.numel() for p in build(config).parameters()) for name, build in parts.BUILDERS.items()}
+    assert 6.7e9 < counts["llm"] < 6.8e9
+    assert 1.1e9 < counts["vision"] < 1.25e9
+    assert 4.0e6 < counts["pixel"] < 4.1e6

@@ -1,0 +1,128 @@
+"""The trainer's own parts: examples, losses, the tokenizer and exact resume."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from shared.model.config import GlammConfig
+from shared.model.tokenizer import GlammTokenizer
+from training import tokenizer as tokenizer_training
+from training.corpus import sentences
+from training.examples import CLASSES, Example, SceneExamples, make_example
+from training.losses import mask_bce, mask_dice
+from training.scenes.compose import scene
+from training.scenes.language import gcg
+from training.towers import TowerTrainer
+from training.train import Phase, learning_rate, run_phase, stream
+from training.whole import GlammTrainer
+
+CONFIG = GlammConfig.preset("glamm-scenes")
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> GlammTokenizer:
+    return GlammTokenizer(tokenizer_training.train(sentences(), CONFIG.llm.vocab_size))
+
+
+def test_the_tokenizer_reads_any_text_back(tokenizer: GlammTokenizer) -> None:
+    assert tokenizer.size == CONFIG.llm.vocab_size
+    for text in ("A dog on the left.", "Wörter und 犬 🐕!"):
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_answers_are_what_follows_the_prompt(tokenizer: GlammTokenizer) -> None:
+    made = scene(5, "train")
+    example = make_example(made, "gcg", np.random.default_rng(0), CONFIG, tokenizer)
+    answer = example.ids[example.answer_at :]
+    assert answer[-1] == tokenizer.eos
+    said = tokenizer.decode(answer).replace("<p>", " <p>").replace("</p>[SEG]", " </p> [SEG]").split()
+    assert said == gcg(made).answer.split()
+    assert answer.count(tokenizer.seg) == len(example.seg_masks) == len(made.objects) + 1
+
+
+def test_cells_show_the_scene(tokenizer: GlammTokenizer) -> None:
+    made = scene(5, "train")
+    example = make_example(made, "caption", np.random.default_rng(0), CONFIG, tokenizer)
+    shown = {CLASSES[index] for index in example.sam_cells.category.unique().tolist()}
+    assert shown == {thing.category for thing in made.objects} | {made.background}
+    assert example.region_masks.sum(0).allclose(torch.ones(64, 64))
+
+
+def test_examples_follow_from_their_number(tokenizer: GlammTokenizer) -> None:
+    one, other = SceneExamples(CONFIG, tokenizer, 2), SceneExamples(CONFIG, tokenizer, 2)
+    assert one.example(7).ids == other.example(7).ids
+    assert torch.equal(one.example(7).sam, other.example(7).sam)
+
+
+def test_losses_on_worked_examples() -> None:
+    sure = torch.tensor([[[20.0, -20.0]]])
+    truth = torch.tensor([[[1.0, 0.0]]])
+    assert mask_bce(sure, truth).item() == pytest.approx(0, abs=1e-6)
+    assert mask_dice(sure, truth).item() == pytest.approx(0, abs=1e-3)
+    # Certain of the wrong pixel: no overlap, so Dice is 1 up to its epsilon, (1e-6) / (2/1000 + 1e-6).
+    assert mask_dice(-sure, truth).item() == pytest.approx(1 - 1e-6 / 2.001e-3, abs=1e-6)
+    assert mask_bce(torch.zeros(1, 1, 2), truth).item() == pytest.approx(np.log(2))
+    assert mask_dice(torch.zeros(0, 4, 4), torch.zeros(0, 4, 4)).item() == 0
+
+
+def test_the_rate_rises_and_falls() -> None:
+    phase = Phase("x", steps=1000, batch=1, rate=1.0)
+    rates = [learning_rate(phase, step) for step in range(1000)]
+    assert max(rates) == pytest.approx(1.0, abs=0.02)
+    assert rates[0] < 0.02
+    assert rates[-1] == pytest.approx(0.05, abs=0.01)
+
+
+class StoppedHereError(Exception):
+    pass
+
+
+@pytest.fixture
+def _one_thread() -> Iterator[None]:
+    """Several threads add up gradients in an order of their own; one makes runs the same to the last bit."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("_one_thread")
+def test_training_goes_on_where_it_stopped(tokenizer: GlammTokenizer, tmp_path: Path) -> None:
+    """Interrupted after its third step and run again, a phase ends with the same weights as one that ran through."""
+    phase = Phase("towers", steps=4, batch=2, rate=1e-3)
+    batches = stream(CONFIG, tokenizer, phase, 0, workers=0)
+
+    def run(folder: Path, source: Callable[[int], Iterator[list[Example]]]) -> dict[str, torch.Tensor]:
+        torch.manual_seed(0)
+        model = TowerTrainer(CONFIG)
+        run_phase(phase, model, source, folder, save_every=2)
+        return dict(model.state_dict())
+
+    def broken(step: int) -> Iterator[list[Example]]:
+        yield from itertools.islice(batches(step), 3)
+        raise StoppedHereError
+
+    once, twice = tmp_path / "once", tmp_path / "twice"
+    once.mkdir()
+    twice.mkdir()
+    expected = run(once, batches)
+    with pytest.raises(StoppedHereError):
+        run(twice, broken)
+    for name, tensor in run(twice, batches).items():
+        assert torch.equal(tensor, expected[name]), name
+
+
+def test_the_frozen_towers_stay_as_they_are(tokenizer: GlammTokenizer, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = GlammTrainer(CONFIG, tokenizer)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    phase = Phase("glamm", steps=2, batch=6, rate=1e-3)
+    run_phase(phase, model, stream(CONFIG, tokenizer, phase, 0, workers=0), tmp_path)
+    moved = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert not [name for name in moved if name.startswith(("vision.clip.", "vision.grounding."))]
+    for part in ("lmm.llama.", "lmm.projector.", "lmm.text_projection.", "pixel.mask_decoder.", "vision.region."):
+        assert any(name.startswith(part) for name in moved), part
