@@ -1,0 +1,149 @@
+"""The command where no service is needed: how it is spoken to, and how it answers a mistake."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from services.cli import locate
+from services.cli.main import main
+from shared.errors import InvalidInput
+from shared.version import VERSION
+from tests.deploy.compose import ROOT
+
+
+@pytest.fixture
+def glamm(monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["glamm", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        shown = capsys.readouterr()
+        return int(ended.value.code or 0), shown.out, shown.err
+
+    return run
+
+
+def test_version_is_the_projects(glamm):
+    import tomllib
+
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION
+    assert glamm("version") == (0, f"glamm {VERSION}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["annotate"], "IMAGE"),
+        (["annotate", "a.png", "--task", "paint"], "task"),
+        (["annotate", "a.png", "--box", "1,2,3"], "--box"),
+        (["annotate", "a.png", "--box", "1,2,3,x"], "--box"),
+        (["annotate", "a.png", "--url", "localhost:8000"], "--url"),
+        (["annotate", "a.png", "--url", "http://[::1"], "url"),
+        (["annotate", "a.png", "--no-such-option"], "--no-such-option"),
+        (["up", "--port", "70000"], "--port"),
+        (["paint"], "paint"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_it_and_exit_code_2(glamm, arguments, told):
+    code, out, err = glamm(*arguments)
+    assert code == 2
+    assert out == ""
+    (line,) = err.splitlines()
+    assert told in line
+
+
+def test_without_a_service_the_remedy_is_told(glamm, tmp_path):
+    code, _, err = glamm("annotate", "a.png", "--data", str(tmp_path))
+    assert code == 2
+    assert "glamm up" in err
+
+
+def test_a_service_that_does_not_answer_is_no_fault_of_the_input(glamm, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    code, _, err = glamm("annotate", "a.png", "--url", url)
+    assert code == 1
+    assert url in err
+    assert len(err.splitlines()) == 1
+
+
+def test_migrate_and_bucket_set_up_what_is_missing_and_may_be_repeated(
+    glamm, monkeypatch, empty_database_url, object_settings
+):
+    from shared.settings import get_settings
+
+    monkeypatch.setenv("GLAMM_DATABASE_URL", empty_database_url)
+    for name, value in object_settings.items():
+        monkeypatch.setenv(f"GLAMM_{name.upper()}", value)
+    get_settings.cache_clear()
+    try:
+        for command in ("migrate", "bucket", "migrate", "bucket"):
+            code, _, err = glamm(command)
+            assert (code, err) == (0, "")
+    finally:
+        get_settings.cache_clear()
+
+
+def run_apart(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "services.cli", *arguments],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_database_that_is_away_is_one_line():
+    ended = run_apart("migrate", GLAMM_DATABASE_URL="postgresql+psycopg://glamm:x@127.0.0.1:1/glamm")
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert "GLAMM_DATABASE_URL" in line
+
+
+def test_a_wrong_setting_is_one_line_that_names_its_variable():
+    ended = run_apart("migrate", GLAMM_DATABASE_URL="mysql://x")
+    assert ended.returncode == 2
+    (line,) = ended.stderr.splitlines()
+    assert "GLAMM_DATABASE_URL" in line
+
+
+def test_the_command_starts_without_what_it_does_not_need():
+    code = (
+        "import sys; sys.argv = ['glamm', 'version']\n"
+        "from services.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'sqlalchemy', 'celery', 'numpy', 'fastapi'} & set(sys.modules)))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ended.stdout.splitlines()[-1] == "[]"
+
+
+def write_state(folder: Path, **state: object) -> Path:
+    (folder / "stack.json").write_text(json.dumps(state))
+    return folder
+
+
+def test_the_stack_of_a_data_folder_is_found_while_its_process_lives(tmp_path, monkeypatch):
+    monkeypatch.delenv("GLAMM_URL", raising=False)
+    data = write_state(tmp_path, pid=os.getpid(), url="http://127.0.0.1:1234")
+    assert locate.service_url(None, data) == "http://127.0.0.1:1234"
+    assert locate.service_url("http://other:1/", data) == "http://other:1"
+    monkeypatch.setenv("GLAMM_URL", "https://elsewhere")
+    assert locate.service_url(None, data) == "https://elsewhere"
+
+
+@pytest.mark.parametrize("state", [{"pid": 2**22 + 1, "url": "http://x"}, {"pid": 1}, {"pid": "x", "url": 3}])
+def test_what_a_dead_stack_left_behind_is_not_taken_for_a_live_one(tmp_path, monkeypatch, state):
+    monkeypatch.delenv("GLAMM_URL", raising=False)
+    with pytest.raises(InvalidInput, match="No service runs"):
+        locate.service_url(None, write_state(tmp_path, **state))

@@ -1,0 +1,209 @@
+"""`glamm up` with a real stack behind it, and what is done with it: the client, `annotate`, `ready`, and the end."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic, sleep
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image, ImageDraw
+
+from services.cli.client import GlammClient, Refused
+from services.cli.main import main
+from shared import masks
+from shared.masks import Rle
+from shared.tasks import Task
+from tests.tiny import write_checkpoint
+
+PATIENCE = 300.0
+
+
+@dataclass(frozen=True)
+class Run:
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Service:
+    data: Path
+    url: str
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """`glamm up` in a process of its own; it ends with an interrupt, upon which nothing of it may be left."""
+    folder = tmp_path_factory.mktemp("up")
+    data = folder / "data"
+    checkpoint = write_checkpoint(folder)
+    environment = os.environ | {"GLAMM_CHECKPOINT": str(checkpoint), "GLAMM_MAX_NEW_TOKENS": "6"}
+    with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "services.cli", "up", "--data", str(data)], env=environment, stdout=out, stderr=err
+        )
+    try:
+        deadline = monotonic() + PATIENCE
+        while not (data / "stack.json").exists():
+            assert process.poll() is None, (folder / "err").read_text()
+            assert monotonic() < deadline, (folder / "err").read_text()
+            sleep(0.2)
+        url = json.loads((data / "stack.json").read_text())["url"]
+        yield Service(data, url)
+        family = psutil.Process(process.pid).children(recursive=True)
+        assert len(family) >= 9, "four servers and five processes"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE) == 0, (folder / "err").read_text()
+        assert [child for child in family if child.is_running()] == []
+        assert not (data / "stack.json").exists()
+        assert url in (folder / "out").read_text()
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def glamm(monkeypatch, capsys, service) -> Callable[..., Run]:
+    """Runs the command in this process, on the data folder of the service."""
+
+    def run(command: str, *arguments: str | Path) -> Run:
+        words = ["glamm", command, "--data", str(service.data), *map(str, arguments)]
+        monkeypatch.setattr(sys, "argv", words)
+        with pytest.raises(SystemExit) as ended:
+            main()
+        shown = capsys.readouterr()
+        return Run(int(ended.value.code or 0), shown.out, shown.err)
+
+    return run
+
+
+@pytest.fixture
+def picture(tmp_path) -> Path:
+    canvas = Image.new("RGB", (160, 120), "steelblue")
+    ImageDraw.Draw(canvas).ellipse((40, 30, 110, 100), fill="crimson")
+    path = tmp_path / "picture.png"
+    canvas.save(path)
+    return path
+
+
+@pytest.fixture
+def client(service) -> Iterator[GlammClient]:
+    with GlammClient(service.url) as client:
+        yield client
+
+
+def test_the_client_takes_an_image_through_to_its_pictures(client, picture):
+    stored = client.upload_image(picture.read_bytes())
+    assert (stored.width, stored.height) == (160, 120)
+    assert client.upload_image(picture.read_bytes()).id == stored.id
+
+    states = []
+    created = client.create_job(stored.id)
+    job = client.wait_for(created.id, timeout=PATIENCE, every=1, seen=lambda view: states.append(view.state))
+
+    assert job.state == "succeeded", job.error
+    assert states[-1] == "succeeded"
+    assert job.result is not None
+    overlay = Image.open(io.BytesIO(client.overlay_png(job.id)))
+    assert overlay.width == 768
+    assert len(job.result.phrases) > 0
+    for phrase in job.result.phrases:
+        drawn = np.asarray(Image.open(io.BytesIO(client.mask_png(job.id, phrase.n)))) > 0
+        height, width = phrase.mask.size
+        np.testing.assert_array_equal(drawn, masks.decode(Rle(height, width, phrase.mask.counts)))
+
+
+def test_the_client_asks_about_a_region(client, picture):
+    stored = client.upload_image(picture.read_bytes())
+    created = client.create_job(stored.id, Task.REGION_CAPTION, boxes=[(40, 30, 110, 100)])
+    job = client.wait_for(created.id, timeout=PATIENCE)
+    assert job.state == "succeeded", job.error
+    assert job.boxes == [(40, 30, 110, 100)]
+
+
+def test_the_client_raises_what_the_service_refuses(client):
+    with pytest.raises(Refused) as caught:
+        client.upload_image(b"no image")
+    assert caught.value.blames_the_request
+    with pytest.raises(Refused, match="no image"):
+        client.create_job("0" * 64)
+
+
+def test_annotate_prints_each_answer_and_writes_its_files(glamm, picture, tmp_path):
+    other = tmp_path / "other" / "picture.png"
+    other.parent.mkdir()
+    Image.open(picture).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(other)
+    out = tmp_path / "out"
+
+    run = glamm("annotate", picture, other, "--out", out)
+
+    assert run.code == 0, run.err
+    assert str(picture) in run.out
+    assert "vision" in run.out
+    names = {"picture.overlay.png", "picture.json", "picture-2.overlay.png", "picture-2.json"}
+    assert {path.name for path in out.iterdir()} == names
+    for name in ("picture", "picture-2"):
+        assert Image.open(out / f"{name}.overlay.png").mode == "RGB"
+        assert json.loads((out / f"{name}.json").read_text())["state"] == "succeeded"
+
+
+def test_annotate_can_print_json_alone(glamm, picture):
+    run = glamm("annotate", picture, "--json", "--task", "refseg", "--prompt", "the red ball")
+    assert run.code == 0, run.err
+    (line,) = run.out.splitlines()
+    job = json.loads(line)
+    assert (job["task"], job["prompt"], job["state"]) == ("refseg", "the red ball", "succeeded")
+
+
+def test_a_stack_is_found_by_its_variable_too(glamm, picture, service, monkeypatch):
+    monkeypatch.setenv("GLAMM_URL", service.url)
+    run = glamm("annotate", picture, "--data", picture.parent / "nowhere", "--json")
+    assert run.code == 0, run.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--task", "refseg"], "prompt"),
+        (["--prompt", " "], "prompt"),
+        (["--prompt", "<image>"], "<image>"),
+        (["--task", "region_caption", "--box", "0,0,9999,10"], "boxes[0]"),
+        (["--task", "region_caption", "--box", "5,5,5,10"], "boxes[0]"),
+        (["--box", "1,2,3,4"], "boxes"),
+    ],
+)
+def test_what_the_service_refuses_is_one_line_and_exit_code_2(glamm, picture, arguments, told):
+    run = glamm("annotate", picture, *arguments)
+    assert run.code == 2
+    assert run.out == ""
+    (line,) = run.err.splitlines()
+    assert told in line
+    assert str(picture) in line
+
+
+def test_a_bad_file_among_good_ones_spoils_none_of_them(glamm, picture, tmp_path):
+    bad, gone = tmp_path / "bad.png", tmp_path / "gone.png"
+    bad.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(20))
+    run = glamm("annotate", bad, picture, gone, "--out", tmp_path / "out")
+    assert run.code == 2
+    assert len(run.err.splitlines()) == 2
+    assert (tmp_path / "out" / "picture.overlay.png").exists()
+
+
+def test_ready_says_so(glamm, service):
+    run = glamm("ready")
+    assert (run.code, run.out) == (0, f"{service.url} is ready\n")
+
+
+def test_a_second_stack_on_the_same_data_is_refused(glamm, service):
+    run = glamm("up")
+    assert run.code != 0
+    assert service.url in run.err
