@@ -82,7 +82,8 @@ def make(fingerprint: str) -> None:
     uv = [str(VENV / "bin" / "uv"), "pip"]
     target = ["--python", str(python), "--quiet"]
     run([*uv, "sync", *target, "--require-hashes", str(BUILD_LOCK), str(DEV_LOCK)], hint)
-    run([*uv, "install", *target, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)], hint)
+    editable = ["--no-deps", "--no-build-isolation", "--editable", str(ROOT)]
+    run([*uv, "install", *target, *editable], "this checkout could not be installed; see above")
     draft = STAMP.with_suffix(".new")
     draft.write_text(fingerprint)
     draft.replace(STAMP)
