@@ -1,0 +1,51 @@
+"""The figures of an evaluation on worked examples."""
+
+import numpy as np
+import pytest
+
+from shared import masks
+from shared.masks import Mask
+from shared.stages.glamm import Annotation
+from shared.stages.pixel import GroundedPhrase
+from training.evaluate import paired_iou, score
+from training.scenes.language import GroundedCaption, Phrase
+
+
+def rows(first: int, last: int) -> Mask:
+    """Some rows of a 10 × 10 image."""
+    mask = np.zeros((10, 10), bool)
+    mask[first:last] = True
+    return mask
+
+
+def said(text: str, mask: Mask) -> GroundedPhrase:
+    return GroundedPhrase(text, None, masks.encode(mask), masks.box_of(mask), masks.area(mask), 1.0)
+
+
+TRUTH = GroundedCaption(
+    "A dog, in front of snow.", (Phrase("A dog", 0, 5, rows(0, 4)), Phrase("snow", 19, 23, rows(4, 10)))
+)
+
+
+def test_a_perfect_answer_scores_one() -> None:
+    answer = Annotation(TRUTH.text, "", (said("A dog", rows(0, 4)), said("snow", rows(4, 10))))
+    found = score(answer, TRUTH)
+    assert found.phrase_iou == (1.0, 1.0)
+    assert found.object_iou == (1.0,)
+    assert found.paired_iou == 1.0
+    assert found.exact
+
+
+def test_a_right_mask_under_wrong_words_counts_for_the_pairing_alone() -> None:
+    answer = Annotation("A cat, in front of snow.", "", (said("A cat", rows(0, 4)), said("Snow", rows(4, 8))))
+    found = score(answer, TRUTH)
+    assert found.phrase_iou == (0.0, pytest.approx(4 / 6))
+    assert found.paired_iou == pytest.approx((1 + 4 / 6) / 2)
+    assert not found.exact
+
+
+def test_pairs_are_taken_best_first_and_only_where_masks_overlap() -> None:
+    # The first mask overlaps both truths, 4/5 and 1/10 (rows 4 of 0..5 and 4..10); it may take only the better one.
+    assert paired_iou([rows(0, 5)], [rows(0, 4), rows(4, 10)]) == pytest.approx(4 / 5)
+    assert paired_iou([rows(0, 2)], [rows(5, 7)]) == 0.0
+    assert paired_iou([], [rows(5, 7)]) == 0.0
