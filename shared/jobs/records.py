@@ -164,8 +164,8 @@ class ImageView:
 class JobView:
     """Everything a client may know of a job.
 
-    `queue_position` is 1 for the next to be admitted and None once admitted; `progress` is the share of the stages
-    that have completed, 0 to 1.
+    `queue_position` is 1 for the next to be admitted, 10,000 for that and all behind it, and None once admitted;
+    `progress` is the share of the stages that have completed, 0 to 1.
     """
 
     id: UUID

@@ -9,7 +9,7 @@ from shared.database import announcement
 from shared.errors import Expired, NotFound, WorkerLost
 from shared.ids import uuid7
 from shared.jobs.records import Message, NewJob, Swept
-from shared.jobs.statements import RELEASED, announced, close_runs_of, failure, in_flight, now
+from shared.jobs.statements import RELEASED, announced, close_runs_of, failure, in_flight, now, queued
 from shared.states import FINISHED, Outcome, Stage, State
 from shared.tables import images, jobs
 
@@ -55,15 +55,18 @@ def cancel(conn: Connection, job_id: UUID) -> bool:
 def admit(conn: Connection, window: int) -> list[Message]:
     """Let queued jobs into vision, those of high priority first and older ones before younger.
 
-    No more than `window` jobs are in flight afterwards, however many admit at once.
+    No more than `window` jobs are in flight afterwards: one admits at a time, and nothing else puts a job in flight.
     """
     conn.execute(select(func.pg_advisory_xact_lock(_ADMISSION_LOCK)))
-    room = select(func.greatest(0, window - func.count())).where(in_flight).scalar_subquery()
+    room = window - conn.execute(select(func.count()).where(in_flight)).scalar_one()
+    if room <= 0:
+        return []
     chosen = (
         select(jobs.c.id)
-        .where(jobs.c.state == State.QUEUED)
+        .where(queued)
         .order_by(jobs.c.priority.desc(), jobs.c.created_at, jobs.c.id)
-        .limit(room)
+        # Written out: with a limit it does not know, Postgres plans to read the whole table.
+        .limit(literal(room, literal_execute=True))
         .with_for_update(skip_locked=True)
         .cte("chosen")
     )

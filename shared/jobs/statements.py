@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Text, and_, case, cast, func, null, update
+from sqlalchemy import ColumnElement, Connection, Text, and_, case, cast, func, literal_column, null, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql.dml import ReturningUpdate
 
@@ -19,7 +19,9 @@ now = func.statement_timestamp()
 
 RELEASED: dict[str, None] = {"lease_worker": None, "lease_token": None, "lease_expires_at": None}
 
-in_flight = jobs.c.state.in_(IN_FLIGHT)
+# Written out and not bound: a plan that Postgres keeps for any value cannot use the partial indexes.
+queued = jobs.c.state == literal_column(f"'{State.QUEUED}'")
+in_flight = jobs.c.state.in_([literal_column(f"'{state}'") for state in IN_FLIGHT])
 announced = announcement(cast(jobs.c.id, Text), jobs.c.state)
 
 

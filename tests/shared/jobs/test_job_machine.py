@@ -32,9 +32,9 @@ from shared.jobs import Message, NewJob, Run, Stage, State, Timing
 
 LEASE = timedelta(hours=1)
 RESEND_AFTER = timedelta(hours=1)
-WINDOW = 3
-MAX_ATTEMPTS = 3
-MAX_REWINDS = 2
+WINDOW = 2
+MAX_ATTEMPTS = 2
+MAX_REWINDS = 1
 PROBLEM = Unavailable("object store").to_problem()
 
 
@@ -80,7 +80,7 @@ class JobLife(RuleBasedStateMachine):
         with self.engine.begin() as conn:
             conn.execute(text("DELETE FROM jobs"))
 
-    @initialize(target=job_ids, priorities=st.lists(st.integers(0, 2), min_size=1, max_size=4))
+    @initialize(target=job_ids, priorities=st.lists(st.integers(0, 2), min_size=1, max_size=3))
     def begin(self, priorities: list[int]) -> Any:
         created = [self._create(priority) for priority in priorities]
         self._admit()
@@ -346,7 +346,7 @@ def test_promises_hold_under_events_in_any_order(engine: Engine, new_job: NewJob
         pass
 
     # Thousands of small transactions: whether they outlive a power cut is not the question here.
-    quick = create_engine(engine.url, connect_args={"options": "-c synchronous_commit=off"})
+    quick = create_engine(engine.url, connect_args={"options": "-c synchronous_commit=off"}, pool_reset_on_return=None)
     Life.engine, Life.new_job, Life.generation = quick, new_job, generation
     run_state_machine_as_test(
         Life,
