@@ -1,14 +1,17 @@
 """What the migrations build is what the tables say, and they may be run by several processes at once."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, text
 
-from shared.database import create_engine, migrate
+from shared.database import create_engine
 from shared.tables import metadata
 
 CONSTRAINTS = """
@@ -62,8 +65,11 @@ def test_migrations_build_what_the_tables_say_to_the_last_constraint(
 
 
 def test_several_processes_may_migrate_at_once(empty_database_url: str, connect: Connect) -> None:
-    with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(migrate, [empty_database_url] * 4)) == [None] * 4
+    program = "import sys; from shared.database import migrate; migrate(sys.argv[1])"
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-c", program, empty_database_url]
+    processes = [subprocess.Popen(command, env=environment) for _ in range(3)]
+    assert [process.wait() for process in processes] == [0, 0, 0]
     with connect(empty_database_url).connect() as conn:
         assert conn.scalar(text("SELECT count(*) FROM alembic_version")) == 1
         assert conn.scalar(text("SELECT count(*) FROM jobs")) == 0
