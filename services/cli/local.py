@@ -32,7 +32,7 @@ def up(data: Path, port: int | None) -> None:
 def demo(data: Path, out_dir: Path) -> int:
     """Annotate the shipped samples on a stack of their own; returns the exit code."""
     out, err = Console(), Console(stderr=True)
-    samples = sorted(SAMPLES.glob("*.png"))
+    samples = sorted(SAMPLES.glob("scene-*"))
     asked = batch.requests(samples, Task.GCG, prompt=None, boxes=())
     with _started(data, None, err) as stack:
         with GlammClient(stack.gateway_url) as client:
