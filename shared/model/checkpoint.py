@@ -81,7 +81,10 @@ def save_part(folder: Path, part: str, state: Mapping[str, Tensor], dtype: torch
     for index, group in enumerate(groups, 1):
         suffix = f"-{index:05}-of-{len(groups):05}" if len(groups) > 1 else ""
         metadata = {"format": "pt", "part": part, "sha256": _digest(group)}
-        save_file(group, folder / f"{part}{suffix}.safetensors", metadata=metadata)
+        path = folder / f"{part}{suffix}.safetensors"
+        save_file(group, path, metadata=metadata)
+        # safetensors writes for the owner alone, but a container's user must read what another user converted.
+        path.chmod(0o644)
 
 
 def shards(folder: Path, part: str) -> list[Path]:
