@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated, ParamSpec, TypeVar
 from uuid import UUID
 
+import structlog
 from fastapi import Depends, Request
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -87,7 +88,9 @@ class Gateway:
 async def opened(settings: Settings) -> AsyncIterator[Gateway]:
     """Nothing connects before it is needed, so the gateway starts, and answers /healthz, before its servers do."""
     engine = create_async_engine(settings.database_url, pool_size=_POOL_SIZE)
-    broker = Redis.from_url(settings.broker_url, socket_connect_timeout=2, socket_timeout=2)
+    # Celery's name for a Unix socket is its own.
+    broker_url = settings.broker_url.replace("redis+socket://", "unix://")
+    broker = Redis.from_url(broker_url, socket_connect_timeout=2, socket_timeout=2)
     watcher = Watcher(lambda: listen(settings.database_url))
     network = ThreadPoolExecutor(_NETWORK_THREADS, "network")
     pictures = ThreadPoolExecutor(_PICTURE_THREADS, "picture")
@@ -110,4 +113,11 @@ def current(request: Request) -> Gateway:
     return gateway
 
 
+async def logged_job_id(job_id: UUID) -> UUID:
+    structlog.contextvars.bind_contextvars(job_id=str(job_id))
+    return job_id
+
+
 Current = Annotated[Gateway, Depends(current)]
+JobId = Annotated[UUID, Depends(logged_job_id)]
+"""The job that the path names; every line that the request logs bears it."""

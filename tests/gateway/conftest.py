@@ -1,6 +1,6 @@
 """The gateway in this process, on real servers, and a look behind it."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator, MutableMapping
 from dataclasses import dataclass
 from datetime import timedelta
 from io import BytesIO
@@ -14,6 +14,7 @@ import redis
 from fastapi import FastAPI
 from PIL import Image
 from sqlalchemy import Engine, func, select
+from structlog.testing import capture_logs
 
 from services.gateway.app import create_app
 from shared import jobs, masks, tables
@@ -94,6 +95,13 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture(autouse=True)
+def log_lines() -> Iterator[list[MutableMapping[str, Any]]]:
+    """What the test's own process logs."""
+    with capture_logs() as lines:
+        yield lines
+
+
 @pytest.fixture
 def backstage(settings: Settings) -> Iterator[Backstage]:
     objects = ObjectStore(settings)
@@ -121,11 +129,6 @@ async def api(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 def png() -> bytes:
     """48 × 32 pixels of noise."""
     return encode(picture())
-
-
-@pytest.fixture
-def make_png() -> Callable[..., bytes]:
-    return lambda seed: encode(picture(seed=seed))
 
 
 @pytest.fixture

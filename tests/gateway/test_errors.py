@@ -4,7 +4,6 @@ import subprocess
 import sys
 
 import pytest
-from structlog.testing import capture_logs
 
 pytestmark = pytest.mark.anyio
 
@@ -21,24 +20,22 @@ async def test_a_wrong_method_is_a_problem_that_names_the_right_one(api) -> None
     assert (answer.headers["Allow"], answer.json()["remedy"]) == ("POST", "Use POST.")
 
 
-async def test_an_unforeseen_error_tells_the_log_everything_and_the_client_nothing(api, backstage) -> None:
+async def test_an_unforeseen_error_tells_the_log_everything_and_the_client_nothing(api, backstage, log_lines) -> None:
     with backstage.engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE images RENAME TO pictures")
-    with capture_logs() as lines:
-        answer = await api.get(f"/images/{'0' * 64}", headers={"X-Request-ID": "my-1"})
+    answer = await api.get(f"/images/{'0' * 64}", headers={"X-Request-ID": "my-1"})
     assert (answer.status_code, answer.json()["type"]) == (500, "urn:glamm:problem:internal")
     assert answer.headers["content-type"] == "application/problem+json"
     assert "images" not in answer.text
-    error, line = lines
+    error, line = log_lines
     assert (error["event"], error["log_level"], error["exc_info"]) == ("unexpected error", "error", True)
     assert (line["event"], line["status"]) == ("request", 500)
     assert answer.headers["X-Request-ID"] == "my-1"
 
 
-async def test_each_request_writes_one_line(api, png) -> None:
-    with capture_logs() as lines:
-        answer = await api.post("/images", content=png)
-    (line,) = lines
+async def test_each_request_writes_one_line(api, log_lines, png) -> None:
+    answer = await api.post("/images", content=png)
+    (line,) = log_lines
     assert {
         key: line[key] for key in ("event", "log_level", "method", "path", "status", "received", "sent", "client")
     } == {

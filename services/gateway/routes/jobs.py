@@ -2,21 +2,22 @@
 
 from datetime import timedelta
 from typing import Annotated, Any
-from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response, status
 from sqlalchemy import Connection
 
 from services.gateway import openapi, storage
 from services.gateway.body import Submission, read_submission
-from services.gateway.gateway import Current, Gateway
+from services.gateway.gateway import Current, Gateway, JobId
 from services.gateway.presentation import job_json
 from shared import jobs, schema
 from shared.errors import InvalidInput
 from shared.images import CheckedImage
+from shared.logs import get_logger
 from shared.tasks import validate_request
 
 router = APIRouter(tags=["jobs"])
+log = get_logger(__name__)
 
 _SUBMISSION: dict[str, Any] = {
     "requestBody": {
@@ -68,6 +69,7 @@ async def submit_job(request: Request, response: Response, gateway: Current) -> 
         if isinstance(image, CheckedImage):
             await storage.record(connection, image)
         view = await connection.run_sync(_create, new)
+    log.info("job queued", job_id=str(view.id), image_id=image.id, task=fields.task.value)
     job = job_json(view, request.scope["root_path"])
     response.headers["Location"] = job.links.self
     return job
@@ -78,7 +80,7 @@ async def submit_job(request: Request, response: Response, gateway: Current) -> 
     responses={200: openapi.example("The job as it is now", openapi.FINISHED_JOB), **openapi.problems(404, 422, 503)},
 )
 async def get_job(
-    job_id: UUID,
+    job_id: JobId,
     request: Request,
     gateway: Current,
     wait: Annotated[

@@ -2,12 +2,11 @@
 
 from io import BytesIO
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import APIRouter, Path, Response
 
 from services.gateway import openapi
-from services.gateway.gateway import Current
+from services.gateway.gateway import Current, JobId
 from shared import images, jobs, masks
 from shared.errors import Conflict, NotFound
 from shared.overlay import OverlayPhrase, render
@@ -23,7 +22,7 @@ _HEADERS = {"Cache-Control": "private, max-age=86400, immutable"}
     response_class=Response,
     responses={200: openapi.PNG, **openapi.problems(404, 409, 422, 503)},
 )
-async def get_mask(job_id: UUID, n: Annotated[int, Path(ge=0)], gateway: Current) -> Response:
+async def get_mask(job_id: JobId, n: Annotated[int, Path(ge=0)], gateway: Current) -> Response:
     """The mask of phrase `n` at the size of the upright image: 8-bit grey, 255 inside and 0 outside."""
     result = _result(await gateway.job(job_id))
     if n >= len(result.phrases):
@@ -36,7 +35,7 @@ async def get_mask(job_id: UUID, n: Annotated[int, Path(ge=0)], gateway: Current
     response_class=Response,
     responses={200: openapi.PNG, **openapi.problems(404, 409, 422, 503)},
 )
-async def get_overlay(job_id: UUID, gateway: Current) -> Response:
+async def get_overlay(job_id: JobId, gateway: Current) -> Response:
     """The image with each phrase's mask in the phrase's colour, above a legend with the caption."""
     view = await gateway.job(job_id)
     result = _result(view)
