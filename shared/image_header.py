@@ -34,7 +34,7 @@ _OTHER_FORMATS = (
 _BRANDS = {b"avif": "AVIF", b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF", b"msf1": "HEIF"}
 
 
-class UnknownFormat(Exception):
+class UnknownFormatError(Exception):
     """The bytes are no PNG, JPEG or WebP; `name` is what they look like, or None."""
 
     def __init__(self, name: str | None) -> None:
@@ -42,7 +42,7 @@ class UnknownFormat(Exception):
         self.name = name
 
 
-class BrokenHeader(Exception):
+class BrokenHeaderError(Exception):
     """The format is known, but the file contradicts it or ends too early; the message says where."""
 
 
@@ -60,7 +60,7 @@ class Header:
 
 
 def read_header(data: bytes) -> Header:
-    """The header of one encoded image. Raises UnknownFormat or BrokenHeader."""
+    """The header of one encoded image. Raises UnknownFormatError or BrokenHeaderError."""
     try:
         if data.startswith(_PNG_SIGNATURE):
             return _read_png(data)
@@ -69,8 +69,8 @@ def read_header(data: bytes) -> Header:
         if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
             return _read_webp(data)
     except (struct.error, IndexError) as error:
-        raise BrokenHeader("the file ends inside its header") from error
-    raise UnknownFormat(_guess(data))
+        raise BrokenHeaderError("the file ends inside its header") from error
+    raise UnknownFormatError(_guess(data))
 
 
 def _guess(data: bytes) -> str | None:
@@ -83,10 +83,10 @@ def _read_png(data: bytes) -> Header:
     chunks = _png_chunks(data)
     kind, body = next(chunks)
     if kind != b"IHDR":
-        raise BrokenHeader("the first PNG chunk is not IHDR")
+        raise BrokenHeaderError("the first PNG chunk is not IHDR")
     width, height, bits, color = struct.unpack_from(">IIBB", body)
     if color not in _PNG_CHANNELS:
-        raise BrokenHeader(f"PNG colour type {color} does not exist")
+        raise BrokenHeaderError(f"PNG colour type {color} does not exist")
     animated = transparent = False
     for kind, body in chunks:
         if kind == b"acTL":
@@ -95,7 +95,7 @@ def _read_png(data: bytes) -> Header:
             transparent = any(alpha < 255 for alpha in body[:256])
         elif kind == b"IEND":
             return Header(PNG, width, height, bits, _PNG_CHANNELS[color], animated, transparent)
-    raise BrokenHeader("the PNG file ends before its IEND chunk")
+    raise BrokenHeaderError("the PNG file ends before its IEND chunk")
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
@@ -103,10 +103,10 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
     for _ in range(_MAX_PNG_CHUNKS):
         length, kind = struct.unpack_from(">I4s", data, position)
         if position + 12 + length > len(data):
-            raise BrokenHeader(f"the file ends inside the PNG chunk {kind.decode('latin-1')!r}")
+            raise BrokenHeaderError(f"the file ends inside the PNG chunk {kind.decode('latin-1')!r}")
         yield kind, view[position + 8 : position + 8 + length]
         position += 12 + length
-    raise BrokenHeader(f"the PNG file has more than {_MAX_PNG_CHUNKS} chunks")
+    raise BrokenHeaderError(f"the PNG file has more than {_MAX_PNG_CHUNKS} chunks")
 
 
 def _read_jpeg(data: bytes) -> Header:
@@ -114,45 +114,45 @@ def _read_jpeg(data: bytes) -> Header:
     for _ in range(_MAX_JPEG_SEGMENTS):
         position = data.find(b"\xff", position)
         if position < 0:
-            raise BrokenHeader("the JPEG file ends before its picture starts")
+            raise BrokenHeaderError("the JPEG file ends before its picture starts")
         while data[position] == 0xFF:
             position += 1
         marker, position = data[position], position + 1
         if marker == 0 or marker in _JPEG_STANDALONE:
             continue
         if marker == _JPEG_EOI:
-            raise BrokenHeader("the JPEG file ends before its picture starts")
+            raise BrokenHeaderError("the JPEG file ends before its picture starts")
         if marker == _JPEG_SOS:
             if header is None:
-                raise BrokenHeader("the JPEG picture starts before its size is given")
+                raise BrokenHeaderError("the JPEG picture starts before its size is given")
             return header
         (length,) = struct.unpack_from(">H", data, position)
         if marker in _JPEG_FRAMES:
             if header is not None:
-                raise BrokenHeader("the JPEG file gives its size twice")
+                raise BrokenHeaderError("the JPEG file gives its size twice")
             bits, height, width, channels = struct.unpack_from(">BHHB", data, position + 2)
             header = Header(JPEG, width, height, bits, channels)
         position += length
-    raise BrokenHeader(f"the JPEG file has more than {_MAX_JPEG_SEGMENTS} segments before its picture")
+    raise BrokenHeaderError(f"the JPEG file has more than {_MAX_JPEG_SEGMENTS} segments before its picture")
 
 
 def _read_webp(data: bytes) -> Header:
     (size,) = struct.unpack_from("<I", data, 4)
     if size + 8 > len(data):
-        raise BrokenHeader(f"the WebP file says {size + 8} bytes and has {len(data)}")
+        raise BrokenHeaderError(f"the WebP file says {size + 8} bytes and has {len(data)}")
     kind, body = data[12:16], data[20:30]
     if kind == b"VP8 ":
         if body[3:6] != b"\x9d\x01\x2a":
-            raise BrokenHeader("the WebP picture does not start with a key frame")
+            raise BrokenHeaderError("the WebP picture does not start with a key frame")
         width, height = struct.unpack_from("<HH", body, 6)
         return Header(WEBP, width & 0x3FFF, height & 0x3FFF, 8, 3)
     if kind == b"VP8L":
         signature, packed = struct.unpack_from("<BI", body)
         if signature != 0x2F:
-            raise BrokenHeader("the lossless WebP picture has no signature")
+            raise BrokenHeaderError("the lossless WebP picture has no signature")
         return Header(WEBP, (packed & 0x3FFF) + 1, (packed >> 14 & 0x3FFF) + 1, 8, 4 if packed >> 28 & 1 else 3)
     if kind == b"VP8X":
         width = int.from_bytes(body[4:7], "little") + 1
         height = int.from_bytes(body[7:10], "little") + 1
         return Header(WEBP, width, height, 8, 4, animated=bool(body[0] & _WEBP_ANIMATED))
-    raise BrokenHeader(f"the WebP file starts with the unknown chunk {kind.decode('latin-1')!r}")
+    raise BrokenHeaderError(f"the WebP file starts with the unknown chunk {kind.decode('latin-1')!r}")

@@ -13,7 +13,7 @@ from io import BytesIO
 from PIL import Image, ImageOps
 
 from shared.errors import InvalidInput, TooLarge, UnsupportedMedia
-from shared.image_header import JPEG, BrokenHeader, Header, UnknownFormat, read_header
+from shared.image_header import JPEG, BrokenHeaderError, Header, UnknownFormatError, read_header
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 
@@ -64,10 +64,10 @@ def check(data: bytes, limits: Limits, name: str = "image") -> CheckedImage:
         raise too_many_bytes(limits, name)
     try:
         header = read_header(data)
-    except UnknownFormat as error:
+    except UnknownFormatError as error:
         what = f"The image is {error.name}" if error.name else "The bytes are no image of a known format"
         raise UnsupportedMedia(name, f"{what}; PNG, JPEG and WebP are read.", _SAVE_AS) from error
-    except BrokenHeader as error:
+    except BrokenHeaderError as error:
         raise _broken(name, str(error)) from error
     _check_header(header, limits, name)
     width, height = _check_picture(data, header, name)
@@ -120,7 +120,7 @@ def _check_picture(data: bytes, header: Header, name: str) -> tuple[int, int]:
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as image:
             if image.size != stored:
-                raise BrokenHeader("it gives two different sizes")
+                raise BrokenHeaderError("it gives two different sizes")
             orientation = _orientation(image)
             if header.media_type == JPEG:
                 # An eighth of the size still reads every byte of the file, with a sixty-fourth of the memory.
