@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from deploy.embedded.errors import EmbeddedError
-from deploy.embedded.unit import Unit
+from deploy.embedded.unit import START_SECONDS, Unit
 
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 30.0
@@ -17,7 +17,7 @@ STEADY_SECONDS = 60.0
 class Supervisor:
     """Supervises units. `report` is told, in a line each, what happens to them; it is called from several threads."""
 
-    def __init__(self, report: Callable[[str], None], start_timeout: float = 120.0) -> None:
+    def __init__(self, report: Callable[[str], None], start_timeout: float = START_SECONDS) -> None:
         self._report = report
         self._start_timeout = start_timeout
         self._groups: list[tuple[Unit, ...]] = []

@@ -14,6 +14,8 @@ from deploy.embedded.child import Child, Command
 from deploy.embedded.errors import StartError
 
 POLL_SECONDS = 0.03
+START_SECONDS = 300.0
+"""Far more than a start takes: a host that trains a model at the same time is slow, and what hangs is rare."""
 PORT_ATTEMPTS = 5
 
 
@@ -64,7 +66,7 @@ class Unit(ABC):
     def exit_code(self) -> int | None:
         return self.child.exit_code if self.child else None
 
-    def start(self, timeout: float = 60.0) -> Self:
+    def start(self, timeout: float = START_SECONDS) -> Self:
         """Launch it and wait until it is ready.
 
         Raises:
@@ -82,7 +84,9 @@ class Unit(ABC):
         self.child = Child(self.command(), self.log)
         self.child.start()
 
-    def wait_ready(self, timeout: float = 60.0, given_up: threading.Event | None = None, fixed: bool = False) -> None:
+    def wait_ready(
+        self, timeout: float = START_SECONDS, given_up: threading.Event | None = None, fixed: bool = False
+    ) -> None:
         """Wait until the launched process is ready, trying other ports if one of its own was taken and not `fixed`.
 
         Raises:

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def eventually(condition: Callable[[], object], seconds: float = 60.0) -> None:
+def eventually(condition: Callable[[], object], seconds: float = 180.0) -> None:
     """Wait until the condition holds; the limit is only there to end a test that would hang."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -66,7 +66,7 @@ class Runner:
     def end_with(self, number: signal.Signals) -> int:
         """Send the signal and wait for the end; the exit code as subprocess has it."""
         self.process.send_signal(number)
-        return self.process.wait(60)
+        return self.process.wait(180)
 
     def nothing_is_left(self) -> bool:
         return not processes_of(self.folder)
