@@ -61,7 +61,7 @@ def train(arguments: argparse.Namespace) -> None:
     run_phase(phase, towers, stream(config, tokenizer, phase, 0, arguments.workers), work)
 
     torch.manual_seed(arguments.seed + 1)
-    whole = GlammTrainer(config, tokenizer)
+    whole = GlammTrainer(config, tokenizer, towers.class_prompts.weight.detach().clone())
     whole.vision.load_state_dict(towers.vision.state_dict())
     whole.pixel.load_state_dict(towers.pixel.state_dict())
     phase = Phase("glamm", arguments.steps, arguments.batch, arguments.rate)

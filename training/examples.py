@@ -45,7 +45,7 @@ class Example:
     clip, sam: (3, S, S) each; clip_cells, sam_cells: at the two grids; classes: (m,) class of each of the scene's
     regions and region_masks: (m, 4g, 4g) soft masks of them; ids: prompt and answer with the image's placeholder;
     answer_at: where in `ids` the answer begins; seg_masks: (n, 4g, 4g), one a [SEG] of the answer; box: xyxy in
-    0..1 or None.
+    0..1 or None; seg_classes: (n,) class of what each of them shows.
     """
 
     clip: Tensor
@@ -57,6 +57,7 @@ class Example:
     ids: list[int]
     answer_at: int
     seg_masks: Tensor
+    seg_classes: Tensor
     box: Tensor | None
 
 
@@ -109,6 +110,7 @@ def make_example(
     answer_ids = tokenizer.encode_prompt(f"{question} {answer}")[len(prompt_ids) :]
     regions = [thing.mask for thing in made.objects] + [made.background_mask]
     names = [thing.category for thing in made.objects] + [made.background]
+    class_of = {id(mask): CLASSES.index(name) for mask, name in zip(regions, names, strict=True)}
     return Example(
         clip=clip_pixels(image, config.clip.image_size),
         sam=sam_pixels(image, config.sam.image_size),
@@ -119,6 +121,7 @@ def make_example(
         ids=[*prompt_ids, *answer_ids, tokenizer.eos],
         answer_at=len(prompt_ids),
         seg_masks=shrink(np.stack(masks), side) if masks else torch.zeros(0, side, side),
+        seg_classes=torch.tensor([class_of[id(mask)] for mask in masks], dtype=torch.long),
         box=box,
     )
 

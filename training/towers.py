@@ -15,6 +15,7 @@ from training.examples import CLASSES, IGNORE, POSITION_WORDS, Cells, Example
 from training.losses import BCE_WEIGHT, DICE_WEIGHT, mask_bce, mask_dice
 from training.scenes.compose import MAX_OBJECTS
 from training.scenes.language import SIZE_WORDS
+from training.train import Learner
 
 MASKS_PER_SCENE = 2
 
@@ -44,7 +45,7 @@ class CellHeads(nn.Module):
         return total, accuracy
 
 
-class TowerTrainer(nn.Module):
+class TowerTrainer(Learner):
     def __init__(self, config: GlammConfig) -> None:
         super().__init__()
         self.vision = parts.vision(config)

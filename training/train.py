@@ -30,6 +30,14 @@ class Phase:
     rate: float
 
 
+class Learner(nn.Module):
+    """What a phase trains: called with a batch of examples it gives their loss and figures to log."""
+
+    def rate_of(self, name: str) -> float:
+        """The learning rate of a parameter, as a share of the phase's."""
+        return 1.0
+
+
 def learning_rate(phase: Phase, step: int) -> float:
     """Linear warm-up, then a cosine down to a twentieth."""
     if step < WARMUP:
@@ -40,21 +48,26 @@ def learning_rate(phase: Phase, step: int) -> float:
 
 def run_phase(
     phase: Phase,
-    model: nn.Module,
+    model: Learner,
     examples_from: Callable[[int], Iterator[list[Example]]],
     folder: Path,
     save_every: int = 200,
 ) -> None:
     """Steps to the phase's end, from its last saved state where there is one.
 
-    model: called with a batch of examples, gives the loss and figures to log.
     examples_from: the batches from a given step on, so that a resumed run reads what an uninterrupted one would.
 
     The folder gets `PHASE.pt` (weights, optimiser, step) every `save_every` steps and a line of figures in
     `PHASE.jsonl` every LOG_EVERY.
     """
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(trained, lr=phase.rate, betas=(0.9, 0.95), weight_decay=0.01)
+    by_share: dict[float, list[nn.Parameter]] = defaultdict(list)
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            by_share[model.rate_of(name)].append(parameter)
+    trained = [parameter for group in by_share.values() for parameter in group]
+    optimiser = torch.optim.AdamW(
+        [{"params": group, "share": share} for share, group in by_share.items()], betas=(0.9, 0.95), weight_decay=0.01
+    )
     state_file, log_file = folder / f"{phase.name}.pt", folder / f"{phase.name}.jsonl"
     state = torch.load(state_file, weights_only=True) if state_file.exists() else None
     first = state["step"] if state else 0
@@ -68,7 +81,7 @@ def run_phase(
     began = time.monotonic()
     for step in range(first, phase.steps):
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(phase, step)
+            group["lr"] = learning_rate(phase, step) * group["share"]
         with torch.autocast("cpu", dtype=torch.bfloat16):
             loss, figures = model(next(examples))
         optimiser.zero_grad(set_to_none=True)

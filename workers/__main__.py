@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from shared import logs
 from shared.errors import InvalidInput
-from shared.settings import settings_or_exit
+from shared.settings import ENV_PREFIX, settings_or_exit
 from shared.states import Stage
 
 
@@ -37,14 +37,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         torch.set_num_threads(settings.torch_threads)
     try:
         stations = [open_station(stage, settings) for stage in options.stages]
-    except (CheckpointError, InvalidInput) as error:
-        print(f"cannot start: {error}", file=sys.stderr)
-        return 2
+    except CheckpointError as error:
+        return _cannot_start(f"{ENV_PREFIX}CHECKPOINT: {error}")
+    except InvalidInput as error:
+        return _cannot_start(f"{ENV_PREFIX}{str(error.field).upper()}: {error.detail}; {error.remedy}")
     concurrency = options.concurrency or default_concurrency(options.stages, settings)
     status = WorkerProcess(settings, stations, concurrency, f"{socket.gethostname()}:{os.getpid()}").run()
     sys.stderr.flush()
     # A hung engine's thread would hold up the interpreter's own way out.
     os._exit(status)
+
+
+def _cannot_start(why: str) -> int:
+    print(f"cannot start: {why}", file=sys.stderr)
+    return 2
 
 
 def _stages(text: str) -> list[Stage]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 from rich.padding import Padding
@@ -71,17 +72,17 @@ def _print(done: Done, out: Console, err: Console, as_json: bool) -> None:
         if not as_json:
             _print_annotation(done, out)
         return
-    err.print(Text(f"✗ {done.request.path}: {_fault(done)}", style="red"), soft_wrap=True)
+    err.print(Text(f"✗ {_short(done.request.path)}: {_fault(done)}", style="red"), soft_wrap=True)
 
 
 def _print_annotation(done: Done, out: Console) -> None:
     assert done.job is not None
-    heading = Text("✓ ", style="green").append(str(done.request.path), style="default")
+    heading = Text("✓ ", style="green").append(_short(done.request.path), style="default")
     heading.append("  ").append(terminal.timings(done.job))
     out.print(heading, soft_wrap=True)
     out.print(Padding(terminal.caption(done.job), (0, 0, 0, 2)))
     for path in done.files:
-        out.print(Text(f"  → {path}", style="dim"), soft_wrap=True)
+        out.print(Text(f"  → {_short(path)}", style="dim"), soft_wrap=True)
 
 
 def _fault(done: Done) -> str:
@@ -94,6 +95,12 @@ def _fault(done: Done) -> str:
     if done.job is not None and done.job.error is not None:
         return terminal.problem_line(done.job.error)
     return f"the job ended {done.job.state}" if done.job is not None else "nothing came back"
+
+
+def _short(path: Path) -> str:
+    """As seen from where the command was given."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def _blames_input(done: Done) -> bool:

@@ -15,11 +15,11 @@ from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from shared.model import parts
 from shared.model.config import GlammConfig
+from shared.model.shards import ShardWriter
 from shared.model.tokenizer import FILE as TOKENIZER_FILE
 
 CONFIG_FILE = "config.json"
@@ -65,26 +65,10 @@ def load_part(
 
 def save_part(folder: Path, part: str, state: Mapping[str, Tensor], dtype: torch.dtype = torch.float16) -> None:
     """Writes a part's weights, split into shards of at most SHARD_BYTES."""
-    folder.mkdir(parents=True, exist_ok=True)
-    groups: list[dict[str, Tensor]] = [{}]
-    filled = 0
+    writer = ShardWriter(folder, part, SHARD_BYTES)
     for name, tensor in state.items():
-        stored = tensor.detach().to("cpu", dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
-        size = stored.numel() * stored.element_size()
-        if groups[-1] and filled + size > SHARD_BYTES:
-            groups.append({})
-            filled = 0
-        groups[-1][name] = stored
-        filled += size
-    for old in folder.glob(f"{part}*.safetensors"):
-        old.unlink()
-    for index, group in enumerate(groups, 1):
-        suffix = f"-{index:05}-of-{len(groups):05}" if len(groups) > 1 else ""
-        metadata = {"format": "pt", "part": part, "sha256": _digest(group)}
-        path = folder / f"{part}{suffix}.safetensors"
-        save_file(group, path, metadata=metadata)
-        # safetensors writes for the owner alone, but a container's user must read what another user converted.
-        path.chmod(0o644)
+        writer.add(name, tensor.detach().to("cpu", dtype if tensor.is_floating_point() else tensor.dtype))
+    writer.close()
 
 
 def shards(folder: Path, part: str) -> list[Path]:
@@ -129,14 +113,6 @@ def write_random(folder: Path, config: GlammConfig, tokenizer_json: str, seed: i
         torch.manual_seed(seed)
         for part, build in parts.BUILDERS.items():
             save_part(folder, part, build(config).state_dict())
-
-
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def _read_shard(

@@ -43,7 +43,11 @@ class RegionConfig:
     pooled: int = 14
     # Boxes are scaled to this many pixels before RoIAlign. The released weights learned with 224 on a 336 px tower.
     roi_image_size: int = 224
+    # Pixels of that image a cell of CLIP's grid: 14 in the reference, whatever the tower's patches.
+    stride: int = 14
     position_width: int = 256
+    # Width of a box's vector before its projection to the LMM; None: CLIP's.
+    query_width: int | None = None
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,11 @@ class RegionEncoder(nn.Module):
         self.roi_align = RegionPooling(
             clip.width,
             out_width,
-            strides=[clip.patch_size / scale for scale in region.scales],
+            strides=[region.stride / scale for scale in region.scales],
             pooled=region.pooled,
             image_size=region.roi_image_size,
             position_width=region.position_width,
+            query_width=region.query_width or clip.width,
         )
 
     def forward(self, levels: Sequence[Tensor], boxes: Sequence[Tensor]) -> list[Tensor]:
@@ -84,6 +85,7 @@ class RegionPooling(nn.Module):
         pooled: int,
         image_size: int,
         position_width: int,
+        query_width: int,
     ) -> None:
         super().__init__()
         self.strides, self.pooled, self.image_size = tuple(strides), pooled, image_size
@@ -92,12 +94,12 @@ class RegionPooling(nn.Module):
             nn.Linear(4, position_width),
             nn.ReLU(),
             nn.LayerNorm(position_width),
-            nn.Linear(position_width, width),
+            nn.Linear(position_width, query_width),
             nn.ReLU(),
-            nn.LayerNorm(width),
+            nn.LayerNorm(query_width),
         )
-        self.updims = nn.Linear(width, out_width)
-        self.flatten_linear = nn.Linear(width * pooled**2, width)
+        self.updims = nn.Linear(query_width, out_width)
+        self.flatten_linear = nn.Linear(width * pooled**2, query_width)
 
     def forward(self, pyramid: Sequence[Tensor], boxes: Sequence[Tensor]) -> Tensor:
         """boxes: for each image (n, 4) xyxy in 0..1 → (all boxes, out_width), image by image."""

@@ -2,9 +2,6 @@
 
 import json
 import socket
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from uuid import UUID
 
 import pytest
@@ -15,53 +12,6 @@ from shared.errors import InvalidInput
 JOB = UUID("01900000-0000-7000-8000-000000000000")
 Answer = tuple[int, dict[str, str], bytes]
 BUSY = {"type": "urn:glamm:problem:overloaded", "title": "Overloaded", "status": 503, "detail": "Full."}
-
-
-class Scripted:
-    """Answers each request with the next line of its script, the last one for ever; None breaks the connection."""
-
-    def __init__(self, *script: Answer | None) -> None:
-        self.script = list(script)
-        self.requests: list[str] = []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def answer(self) -> None:
-                self.rfile.read(int(self.headers.get("content-length", 0)))
-                outer.requests.append(f"{self.command} {self.path}")
-                step = outer.script.pop(0) if len(outer.script) > 1 else outer.script[0]
-                if step is None:
-                    self.connection.shutdown(socket.SHUT_RDWR)
-                    return
-                status, headers, body = step
-                self.send_response(status)
-                for name, value in {"content-length": str(len(body)), **headers}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(body)
-
-            do_GET = do_POST = answer  # noqa: N815
-
-            def log_message(self, *_: object) -> None:
-                """Quiet."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Scripted]]:
-    started: list[Scripted] = []
-
-    def start(*script: Answer | None) -> Scripted:
-        started.append(Scripted(*script))
-        return started[-1]
-
-    yield start
-    for scripted in started:
-        scripted.server.shutdown()
-        scripted.server.server_close()
 
 
 def as_json(status: int, value: object, **headers: str) -> Answer:

@@ -2,11 +2,13 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from time import sleep
 
 import pytest
 
@@ -147,3 +149,23 @@ def test_what_a_dead_stack_left_behind_is_not_taken_for_a_live_one(tmp_path, mon
     monkeypatch.delenv("GLAMM_URL", raising=False)
     with pytest.raises(InvalidInput, match="No service runs"):
         locate.service_url(None, write_state(tmp_path, **state))
+
+
+def test_an_interrupt_ends_annotate_at_once_even_while_the_service_keeps_it_waiting(serve, tmp_path):
+    picture = tmp_path / "a.png"
+    picture.write_bytes(b"never looked at")
+    server = serve((200, {}, b"{}"), "hang")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "services.cli", "annotate", str(picture), "--url", server.url],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while "POST /images" not in server.requests:
+        assert process.poll() is None
+        sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=50)
+    assert process.returncode == 130
+    assert err == ""

@@ -118,7 +118,7 @@ def test_training_goes_on_where_it_stopped(tokenizer: GlammTokenizer, tmp_path: 
 
 def test_the_frozen_towers_stay_as_they_are(tokenizer: GlammTokenizer, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model = GlammTrainer(CONFIG, tokenizer)
+    model = GlammTrainer(CONFIG, tokenizer, torch.randn(len(CLASSES), CONFIG.sam.prompt_dim))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     phase = Phase("glamm", steps=2, batch=6, rate=1e-3)
     run_phase(phase, model, stream(CONFIG, tokenizer, phase, 0, workers=0), tmp_path)

@@ -1,0 +1,199 @@
+"""Sizes from, and as, the config.json of a reference folder. Two layouts are known:
+
+- the released models' (Hugging Face, LLaVA's keys): LLaMA's sizes stand in it, CLIP's follow from the tower's name or
+  from its own config.json, SAM is ViT-H and the region encoder has the one size of the reference's code;
+- by section (`llm`, `clip`, `sam`, `region`), which says every size and so fits any model.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from transformers import CLIPVisionConfig
+
+from shared.model.checkpoint import CONFIG_FILE, CheckpointError
+from shared.model.config import ClipConfig, GlammConfig, LlmConfig, RegionConfig, SamConfig
+from shared.model.tokenizer import GlammTokenizer
+
+TOWER_NAME = "clip-vit-large-patch14-336"
+REGION_LEVELS = 4
+LEVEL_STEP = 3
+
+_CLIP_KEYS = {
+    "image_size": "image_size",
+    "patch_size": "patch_size",
+    "width": "hidden_size",
+    "layers": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "mlp_width": "intermediate_size",
+}
+_LLM_KEYS = {
+    "hidden": "hidden_size",
+    "mlp_width": "intermediate_size",
+    "layers": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "vocab_size": "vocab_size",
+    "max_positions": "max_position_embeddings",
+    "norm_eps": "rms_norm_eps",
+}
+_SAM_KEYS = {
+    "image_size": "image_size",
+    "width": "embed_dim",
+    "depth": "depth",
+    "heads": "num_heads",
+    "global_attention": "global_attn_indexes",
+    "window": "window_size",
+    "prompt_dim": "prompt_dim",
+    "decoder_mlp": "mlp_dim",
+    "iou_hidden": "iou_hidden",
+}
+"""Our field → their key."""
+
+_SETTLED = {"hidden_act": "silu", "rope_scaling": None, "tie_word_embeddings": False, "mm_projector_type": "mlp2x_gelu"}
+"""What the reference's mathematics takes for granted; a config may repeat it but not differ."""
+
+
+def read(folder: Path, clip: Path | None = None) -> GlammConfig:
+    """Sizes of a reference folder. clip: a folder that holds the CLIP tower apart.
+
+    Raises CheckpointError naming what is missing from a config.json or cannot be computed here.
+    """
+    raw = _json(folder / CONFIG_FILE)
+    name = str(raw.get("name", folder.resolve().name))
+    try:
+        return _from_sections(raw, name) if "llm" in raw else _from_released(raw, name, clip)
+    except KeyError as error:
+        raise CheckpointError(f"{folder / CONFIG_FILE} lacks {error.args[0]!r}") from error
+
+
+def write(config: GlammConfig, tokenizer: GlammTokenizer) -> dict[str, Any]:
+    """A config.json in the released models' layout where that can say these sizes, by section otherwise."""
+    released = GlammConfig.preset("glamm-7b")
+    fixed = (config.clip, config.region, config.sam)
+    llm = {theirs: getattr(config.llm, ours) for ours, theirs in _LLM_KEYS.items()} | {
+        "rope_theta": config.llm.rope_base,
+        "bos_token_id": tokenizer.bos,
+        "eos_token_id": tokenizer.eos,
+        "pad_token_id": 0,
+    }
+    if fixed == (released.clip, released.region, released.sam):
+        return {
+            "name": config.name,
+            "architectures": ["GLaMMForCausalLM"],
+            "model_type": "llava",
+            **llm,
+            "num_key_value_heads": config.llm.heads,
+            **_SETTLED,
+            "mm_vision_tower": f"openai/{TOWER_NAME}",
+            "mm_vision_select_layer": config.clip.select_layer,
+            "mm_vision_select_feature": "patch",
+            "mm_hidden_size": config.clip.width,
+            "num_level_reg_features": REGION_LEVELS,
+            "with_region": True,
+            "bbox_token_idx": tokenizer.bbox,
+            "out_dim": config.sam.prompt_dim,
+            "train_mask_decoder": True,
+            "use_cache": False,
+        }
+    return {
+        "name": config.name,
+        "llm": llm,
+        "clip": {theirs: getattr(config.clip, ours) for ours, theirs in _CLIP_KEYS.items()},
+        "sam": {theirs: getattr(config.sam, ours) for ours, theirs in _SAM_KEYS.items()} | _unusual(config.sam),
+        "region": {"query_dim": config.region.query_width or config.clip.width} | _unusual(config.region),
+        "select_layer": config.clip.select_layer,
+    }
+
+
+def _from_released(raw: dict[str, Any], name: str, clip_folder: Path | None) -> GlammConfig:
+    for key, value in _SETTLED.items():
+        if raw.get(key, value) != value:
+            raise CheckpointError(f"config.json: {key} is {raw[key]!r}, GLaMM has {value!r}")
+    heads = raw["num_attention_heads"]
+    if raw.get("num_key_value_heads", heads) != heads:
+        raise CheckpointError(f"config.json: num_key_value_heads is not num_attention_heads ({heads}), as in GLaMM")
+    if raw.get("num_level_reg_features", REGION_LEVELS) != REGION_LEVELS:
+        raise CheckpointError(f"config.json: num_level_reg_features is not {REGION_LEVELS}, as in GLaMM")
+    released = GlammConfig.preset("glamm-7b")
+    clip = _tower(raw, clip_folder, released.clip)
+    return GlammConfig(
+        name=name,
+        clip=clip,
+        region=dataclasses.replace(released.region, levels=_levels(clip), query_width=None),
+        sam=dataclasses.replace(released.sam, prompt_dim=raw.get("out_dim", released.sam.prompt_dim)),
+        llm=_llm(raw),
+    )
+
+
+def _tower(raw: dict[str, Any], folder: Path | None, released: ClipConfig) -> ClipConfig:
+    select = raw.get("mm_vision_select_layer", released.select_layer)
+    if folder is None:
+        tower = str(raw["mm_vision_tower"])
+        if tower.rstrip("/").rsplit("/", 1)[-1] != TOWER_NAME:
+            raise CheckpointError(f"config.json: the sizes of the CLIP tower {tower!r} are not known; give it with --clip")
+        return dataclasses.replace(released, select_layer=select)
+    _json(folder / CONFIG_FILE)
+    # A tower's config.json leaves out whatever equals the library's defaults, so the library has to read it.
+    sizes = CLIPVisionConfig.from_pretrained(folder, local_files_only=True)
+    if sizes.hidden_act != "quick_gelu":
+        raise CheckpointError(f"{folder}: hidden_act is {sizes.hidden_act!r}, GLaMM's CLIP has 'quick_gelu'")
+    return ClipConfig(**{ours: getattr(sizes, theirs) for ours, theirs in _CLIP_KEYS.items()}, select_layer=select)
+
+
+def _from_sections(raw: dict[str, Any], name: str) -> GlammConfig:
+    clip = ClipConfig(
+        **{ours: raw["clip"][theirs] for ours, theirs in _CLIP_KEYS.items()}, select_layer=raw["select_layer"]
+    )
+    sam = {ours: raw["sam"][theirs] for ours, theirs in _SAM_KEYS.items()} | _own(raw["sam"], SamConfig)
+    region = _own(raw["region"], RegionConfig)
+    if "levels" not in region:
+        region["levels"] = _levels(clip)
+    if raw["region"].get("query_dim", clip.width) != clip.width:
+        region["query_width"] = raw["region"]["query_dim"]
+    sam["global_attention"] = tuple(sam["global_attention"])
+    return GlammConfig(
+        name=name, clip=clip, region=RegionConfig(**region), sam=SamConfig(**sam), llm=_llm(raw["llm"])
+    )
+
+
+def _own(section: dict[str, Any], kind: type[RegionConfig] | type[SamConfig]) -> dict[str, Any]:
+    """What a section says under our own names: sizes that the reference's code does not let vary."""
+    renamed = _SAM_KEYS.values() if kind is SamConfig else ()
+    names = {field.name for field in dataclasses.fields(kind)} - set(renamed)
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in section.items() if key in names}
+
+
+def _unusual(sizes: RegionConfig | SamConfig) -> dict[str, Any]:
+    """The counterpart of `_own`: what differs from the reference's code."""
+    said = {*_SAM_KEYS, "query_width"}
+    return {
+        field.name: getattr(sizes, field.name)
+        for field in dataclasses.fields(sizes)
+        if field.name not in said and getattr(sizes, field.name) != field.default
+    }
+
+
+def _llm(raw: dict[str, Any]) -> LlmConfig:
+    sizes = {ours: raw[theirs] for ours, theirs in _LLM_KEYS.items()}
+    return LlmConfig(**sizes, rope_base=raw.get("rope_theta", LlmConfig.rope_base))
+
+
+def _levels(clip: ClipConfig) -> tuple[int, ...]:
+    """The hidden states that the reference's region encoder reads: the selected one and every third below it."""
+    levels = tuple(clip.select_layer - LEVEL_STEP * index for index in range(REGION_LEVELS))
+    if clip.layers + levels[-1] < 0:
+        raise CheckpointError(f"config.json: a CLIP tower of {clip.layers} layers has no hidden state {levels[-1]}")
+    return levels
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        raw = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path.parent} has no {path.name}") from error
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not JSON: {error}") from error
+    if not isinstance(raw, dict):
+        raise CheckpointError(f"{path} is not a JSON object")
+    return raw
