@@ -1,7 +1,8 @@
 """A reference folder → a checkpoint of ours, and back, weight by weight.
 
 One file of the source is open at a time and one shard of the result is held in memory, so a model of any size needs
-little more than SHARD_BYTES beyond the largest file that it is read from. The result appears under its name only when it is whole.
+little more than SHARD_BYTES beyond the largest file that it is read from. The result appears under its name only when
+it is whole.
 """
 
 import json

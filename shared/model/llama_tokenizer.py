@@ -114,7 +114,7 @@ def _check(path: Path, tokenizer: Tokenizer) -> None:
         GlammTokenizer(tokenizer)
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    ids = [tokenizer.token_to_id(token) for token in ADDED]
-    if ids != list(range(ids[0], ids[0] + len(ADDED))):
+    ids = [int(tokenizer.token_to_id(token) or 0) for token in ADDED]
+    if [i - ids[0] for i in ids] != list(range(len(ADDED))):
         found = ", ".join(f"{token} {i}" for token, i in zip(ADDED, ids, strict=True))
         raise CheckpointError(f"{path} has GLaMM's tokens in another order than the reference: {found}")

@@ -120,7 +120,8 @@ def account_for(found: Mapping[str, tuple[int, ...]], wanted: Iterable[Weight]) 
     misshapen = [key for key, shape in expected.items() if tuple(found[key]) != shape]
     if misshapen:
         key = misshapen[0]
-        raise CheckpointError(f"{key} has the shape {tuple(found[key])}, the sizes in config.json ask for {expected[key]}")
+        shape = tuple(found[key])
+        raise CheckpointError(f"{key} has the shape {shape}, the sizes in config.json ask for {expected[key]}")
 
 
 def rotary_frequencies(config: GlammConfig) -> dict[str, Tensor]:

@@ -131,7 +131,7 @@ def _tower(raw: dict[str, Any], folder: Path | None, released: ClipConfig) -> Cl
     if folder is None:
         tower = str(raw["mm_vision_tower"])
         if tower.rstrip("/").rsplit("/", 1)[-1] != TOWER_NAME:
-            raise CheckpointError(f"config.json: the sizes of the CLIP tower {tower!r} are not known; give it with --clip")
+            raise CheckpointError(f"config.json: the CLIP tower {tower!r} is of unknown size; give it with --clip")
         return dataclasses.replace(released, select_layer=select)
     _json(folder / CONFIG_FILE)
     # A tower's config.json leaves out whatever equals the library's defaults, so the library has to read it.
@@ -152,9 +152,7 @@ def _from_sections(raw: dict[str, Any], name: str) -> GlammConfig:
     if raw["region"].get("query_dim", clip.width) != clip.width:
         region["query_width"] = raw["region"]["query_dim"]
     sam["global_attention"] = tuple(sam["global_attention"])
-    return GlammConfig(
-        name=name, clip=clip, region=RegionConfig(**region), sam=SamConfig(**sam), llm=_llm(raw["llm"])
-    )
+    return GlammConfig(name=name, clip=clip, region=RegionConfig(**region), sam=SamConfig(**sam), llm=_llm(raw["llm"]))
 
 
 def _own(section: dict[str, Any], kind: type[RegionConfig] | type[SamConfig]) -> dict[str, Any]:

@@ -149,4 +149,3 @@ def _compare(folder: Path, mapped: dict[str, str], found: dict[str, str]) -> Non
             raise CheckpointError(f"{folder}: {found[key]} holds {key}, which is not in the index")
         if mapped[key] != found[key]:
             raise CheckpointError(f"{folder}: the index puts {key} into {mapped[key]}, but it is in {found[key]}")
-

@@ -6,7 +6,7 @@ difference shows where it arises; the greedy answer alone runs from the pixels t
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -160,7 +160,8 @@ def _masks(record: _Record, pixel: PixelDecoder) -> _Steps:
     @cache
     def decoded() -> tuple[Tensor, Tensor]:
         prompts = record["forced.seg_prompt_vectors"]
-        return pixel(record["sam_embedding"].expand(len(prompts), -1, -1, -1), prompts)
+        low, iou = pixel(record["sam_embedding"].expand(len(prompts), -1, -1, -1), prompts)
+        return low, iou
 
     return {
         "dense_pe": pixel.dense_positions,
@@ -174,6 +175,7 @@ def _masks(record: _Record, pixel: PixelDecoder) -> _Steps:
 
 def _greedy(record: _Record, vision: VisionEncoders, lmm: Lmm, pixel: PixelDecoder) -> _Steps:
     """The service's own decoding, with its cache, one token a step; the reference runs the whole prefix every time."""
+
     @cache
     def answer() -> tuple[Tensor, Tensor]:
         ids = record["greedy.input_ids"][0]
@@ -202,7 +204,7 @@ def _region_tokens(record: _Record, vision: VisionEncoders) -> Tensor:
 
 
 def _hidden_states(vision: VisionEncoders, pixels: Tensor) -> list[Tensor]:
-    """CLIP's hidden states with their CLS, (b, 1 + grid², width) each: what enters the first block, and every block's output."""
+    """CLIP's hidden states with their CLS, (b, 1 + grid², width) each: first block's input, then every output."""
     blocks = vision.clip.tower.transformer.resblocks
     states: list[Tensor] = []
     handles = [blocks[0].register_forward_pre_hook(lambda _, given: states.append(given[0]))]
@@ -215,7 +217,7 @@ def _hidden_states(vision: VisionEncoders, pixels: Tensor) -> list[Tensor]:
     return states
 
 
-def _stand_in(tokens: Mapping[str, int], ends: Mapping[str, int], size: int) -> GlammTokenizer:
+def _stand_in(tokens: dict[str, int], ends: dict[str, int], size: int) -> GlammTokenizer:
     """A tokenizer with the record's special ids; a record holds ids, so no text is ever tokenised."""
     ids = {(f"[{name.upper()}]" if name == "seg" else f"<{name}>"): i for name, i in tokens.items()} | ends
     special = {i: token for token, i in ids.items()}

@@ -37,6 +37,11 @@ def processes_of(folder: Path) -> dict[int, str]:
     return found
 
 
+def _hear_all_signals() -> None:
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL)
+
+
 class Runner:
     """A Python program in a process of its own, with its folder in the environment so that descendants are found."""
 
@@ -48,7 +53,12 @@ class Runner:
         environment = {**os.environ, "PYTHONPATH": path, "TEST_FOLDER": str(folder)}
         with output.open("wb") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "-u", "-c", program], env=environment, stdout=file, stderr=subprocess.STDOUT
+                [sys.executable, "-u", "-c", program],
+                env=environment,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                # Under nohup, or in a background job, the tests themselves are deaf to some of the signals they send.
+                preexec_fn=_hear_all_signals,
             )
 
     def says(self, text: str) -> bool:

@@ -99,13 +99,13 @@ def in_start_order(services: dict[str, Any]) -> list[str]:
 
 
 @pytest.fixture
-def stand_ins(settings_environment, empty_database_url) -> dict[str, str]:
+def stand_ins(settings_environment, empty_database_url, tmp_path) -> dict[str, str]:
     """What takes the place of the file's servers: nothing is set up in them yet."""
     return settings_environment | {
         "GLAMM_DATABASE_URL": empty_database_url,
         "GLAMM_CHECKPOINT": str(SHIPPED_CHECKPOINT),
         "GLAMM_GATEWAY_HOST": "127.0.0.1",
-        "GLAMM_GATEWAY_PORT": str(ports.pick(1)[0]),
+        "GLAMM_GATEWAY_PORT": str(ports.claim(tmp_path / "gateway.port")[0]),
     }
 
 
