@@ -109,7 +109,7 @@ class GlammTrainer(Learner):
         # Padding stands on the right, where causal attention keeps it from everything that counts.
         padded = nn.utils.rnn.pad_sequence(sequences, batch_first=True)
         states = self.lmm.states(padded).flatten(0, 1)
-        targets, chosen, seg, cells = [], [], [], []
+        targets, chosen, seg, cells = list[int](), list[int](), list[int](), list[int]()
         for index, example in enumerate(batch):
             positions = expanded_positions(example.ids, self.config.clip.tokens)
             image_at = index * padded.shape[1] + positions[example.ids.index(IMAGE_PLACEHOLDER)]

@@ -39,7 +39,7 @@ def processes_of(folder: Path) -> dict[int, str]:
 
 def _hear_all_signals() -> None:
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL)
+        signal.signal(number, signal.SIG_DFL)
 
 
 class Runner:
