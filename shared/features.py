@@ -20,6 +20,8 @@ GLOBAL: Final = "global"
 """Part: the global image tokens."""
 SAM: Final = "sam"
 """Part: the grounding encoder's embedding."""
+LEVELS: Final = "levels"
+"""Part: the hidden states that the region encoder reads. Kept of images that a conversation is about."""
 
 
 def region_part(boxes: Sequence[Sequence[float]]) -> str:
@@ -62,13 +64,14 @@ class FeatureStore:
             values = pipeline.execute()
         return {part: value for part, value in zip(parts, values, strict=True) if value is not None}
 
-    def touch(self, image_id: str, parts: Sequence[str]) -> bool:
-        """Whether all of `parts` are there; begins their time to live anew without reading them."""
+    def touch(self, image_id: str, parts: Sequence[str]) -> set[str]:
+        """Those of `parts` that are there; begins their time to live anew without reading them."""
         with _reaching("features"):
             pipeline = self._client.pipeline(transaction=False)
             for part in parts:
                 pipeline.expire(self.key(image_id, part), self._ttl)
-            return all(pipeline.execute())
+            found = pipeline.execute()
+        return {part for part, there in zip(parts, found, strict=True) if there}
 
     def close(self) -> None:
         self._client.close()

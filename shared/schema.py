@@ -5,15 +5,14 @@ times are UTC; URLs are paths on the gateway.
 """
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.states import Outcome, Stage, State
-from shared.tasks import Task
+from shared.tasks import Ask, Box, Task
 
-Box = tuple[float, float, float, float]
 ImageId = Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="sha256 of the image's bytes, in lower-case hex")]
 
 
@@ -29,18 +28,124 @@ class _Response(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-class JobFields(_Request):
-    """What is asked of an image."""
+class GcgRequest(_Request):
+    """Grounded conversation generation: a caption whose phrases carry masks."""
 
-    task: Task
-    prompt: str | None = Field(None, description="refseg: the referring expression; else the task's own when left out")
-    boxes: list[Box] = Field([], description="region_caption: the one region to describe")
+    task: Literal[Task.GCG]
+    prompt: str | None = Field(None, description="an instruction of your own; the paper's when left out")
 
 
-class JobRequest(JobFields):
-    """A job on an image that is stored already."""
+class CaptionRequest(_Request):
+    """A caption without masks."""
 
+    task: Literal[Task.CAPTION]
+    prompt: str | None = Field(None, description="an instruction of your own; the paper's when left out")
+
+
+class RefsegRequest(_Request):
+    """Referring expression segmentation: one answer, with one mask at most, for each expression."""
+
+    task: Literal[Task.REFSEG]
+    expressions: list[str] = Field(description="what to segment, such as 'the dog on the left'")
+
+
+class RegionCaptionRequest(_Request):
+    """One description for each box."""
+
+    task: Literal[Task.REGION_CAPTION]
+    boxes: list[Box] = Field(description="the regions to describe")
+    prompt: str | None = Field(None, description="an instruction of your own; the paper's when left out")
+
+
+class VqaRequest(_Request):
+    """A free question, maybe about boxes. The answer carries masks where the model grounds it."""
+
+    task: Literal[Task.VQA]
+    question: str = Field(description="<box1>, <box2> … in it name the boxes; boxes not named follow at its end")
+    boxes: list[Box] = Field([], description="what the question is about")
+
+
+class GroundRequest(_Request):
+    """Phrase grounding: the caption comes back, its phrases tied to masks."""
+
+    task: Literal[Task.GROUND]
+    caption: str
+    phrases: list[str] = Field([], description="words of the caption, in its order; the model chooses when left out")
+
+
+class OnImage(_Request):
     image_id: ImageId
+
+
+class GcgJob(GcgRequest, OnImage):
+    pass
+
+
+class CaptionJob(CaptionRequest, OnImage):
+    pass
+
+
+class RefsegJob(RefsegRequest, OnImage):
+    pass
+
+
+class RegionCaptionJob(RegionCaptionRequest, OnImage):
+    pass
+
+
+class VqaJob(VqaRequest, OnImage):
+    pass
+
+
+class GroundJob(GroundRequest, OnImage):
+    pass
+
+
+AskRequest = Annotated[
+    GcgRequest | CaptionRequest | RefsegRequest | RegionCaptionRequest | VqaRequest | GroundRequest,
+    Field(discriminator="task"),
+]
+"""What is asked of an image: each task has its own fields."""
+
+JobRequest = Annotated[
+    GcgJob | CaptionJob | RefsegJob | RegionCaptionJob | VqaJob | GroundJob, Field(discriminator="task")
+]
+"""The same with the image that it is asked of, which is stored already."""
+
+
+class ConversationRequest(_Request):
+    image_id: ImageId
+
+
+def to_ask(request: AskRequest) -> Ask:
+    """The request as the service keeps it; an image's id is left aside."""
+    boxes = tuple(request.boxes) if isinstance(request, RegionCaptionRequest | VqaRequest) else ()
+    match request:
+        case RefsegRequest():
+            return Ask(request.task, expressions=tuple(request.expressions))
+        case VqaRequest():
+            return Ask(request.task, request.question, boxes)
+        case GroundRequest():
+            return Ask(request.task, request.caption, phrases=tuple(request.phrases))
+        case _:
+            return Ask(request.task, request.prompt, boxes)
+
+
+def from_ask(ask: Ask) -> AskRequest:
+    """The counterpart of `to_ask`."""
+    match ask.task:
+        case Task.REFSEG:
+            return RefsegRequest(task=ask.task, expressions=list(ask.expressions))
+        case Task.VQA:
+            return VqaRequest(task=ask.task, question=ask.prompt or "", boxes=list(ask.boxes))
+        case Task.GROUND:
+            return GroundRequest(task=ask.task, caption=ask.prompt or "", phrases=list(ask.phrases))
+        case Task.REGION_CAPTION:
+            return RegionCaptionRequest(task=ask.task, boxes=list(ask.boxes), prompt=ask.prompt)
+        case Task.CAPTION:
+            return CaptionRequest(task=ask.task, prompt=ask.prompt)
+        case Task.GCG:
+            return GcgRequest(task=ask.task, prompt=ask.prompt)
 
 
 class Problem(_Response):
@@ -82,7 +187,7 @@ class StageRun(_Response):
     started_at: datetime
     finished_at: datetime | None
     outcome: Outcome
-    cached: bool = Field(description="the image's features were there already")
+    cached: bool = Field(description="the image's own features were there already: its encoders did not run")
     waited_ms: float
     fetch_ms: float | None
     engine_wait_ms: float | None
@@ -112,8 +217,24 @@ class Phrase(_Response):
     mask_url: str
 
 
-class Result(_Response):
+class Answer(_Response):
+    """One line of the result's text, at `span`, and what it is about: an expression, a box, or the whole image.
+
+    `phrases` are the numbers of its masks: none for an expression means that the model finds no such thing.
+    """
+
     text: str
+    span: tuple[int, int]
+    expression: str | None
+    box: Box | None
+    phrases: list[int]
+
+
+class Result(_Response):
+    """`text` is all answers, a line each: one for each expression or region that was asked about, one else."""
+
+    text: str
+    answers: list[Answer]
     phrases: list[Phrase]
     overlay_url: str
     model: str = Field(description="fingerprint of the weights")
@@ -123,6 +244,7 @@ class Links(_Response):
     self: str
     image: str
     overlay: str | None = Field(description="once the job has succeeded")
+    conversation: str | None = Field(description="whose turn the job is, if any")
 
 
 class Job(_Response):
@@ -130,10 +252,10 @@ class Job(_Response):
 
     id: UUID
     task: Task
+    request: AskRequest
     state: State
-    prompt: str | None
-    boxes: list[Box]
     image: Image
+    turn: int | None = Field(description="1 for the first of its conversation, null outside of one")
     created_at: datetime
     finished_at: datetime | None
     queue_position: int | None
@@ -142,6 +264,15 @@ class Job(_Response):
     error: Failure | None
     result: Result | None
     links: Links
+
+
+class Conversation(_Response):
+    """Turns on one image, oldest first; each is a job, to be asked for at its URL."""
+
+    id: UUID
+    image: Image
+    created_at: datetime
+    turns: list[str]
 
 
 class Health(_Response):

@@ -42,6 +42,7 @@ class Settings(BaseSettings):
     max_image_side: int = Field(default=16_384, gt=0)
     max_prompt_chars: int = Field(default=4000, gt=0)
     max_boxes: int = Field(default=64, gt=0)
+    max_expressions: int = Field(default=64, gt=0, description="of refseg, and phrases of ground")
     max_wait_seconds: float = Field(default=60.0, ge=0, description="longest long-poll")
 
     checkpoint: Path = SHIPPED_CHECKPOINT

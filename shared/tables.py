@@ -9,6 +9,7 @@ from sqlalchemy import (
     DateTime,
     Double,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -53,8 +54,17 @@ images = Table(
     Column("height", Integer, nullable=False),
     Column("bytes", BigInteger, nullable=False),
     Column("created_at", _time, nullable=False, server_default=func.now()),
+    Column("deleted_at", _time, comment="since when its bytes are gone; what was found in it stays"),
     CheckConstraint("id ~ '^[0-9a-f]{64}$'", name="id_is_sha256"),
     CheckConstraint("width > 0 AND height > 0 AND bytes > 0", name="not_empty"),
+)
+
+conversations = Table(
+    "conversations",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("image_id", Text, ForeignKey("images.id"), nullable=False, index=True),
+    Column("created_at", _time, nullable=False, server_default=func.now()),
 )
 
 jobs = Table(
@@ -63,8 +73,9 @@ jobs = Table(
     Column("id", Uuid, primary_key=True),
     Column("image_id", Text, ForeignKey("images.id"), nullable=False, index=True),
     Column("task", Text, nullable=False),
-    Column("prompt", Text),
-    Column("boxes", _json, comment="[[x1, y1, x2, y2], …] in pixels of the image"),
+    Column("inputs", _json, nullable=False, server_default=text("'{}'"), comment="shared.tasks.Ask without its task"),
+    Column("conversation_id", Uuid, ForeignKey("conversations.id")),
+    Column("turn", Integer, comment="1 for the first of its conversation"),
     Column("priority", Integer, nullable=False, server_default=text("0")),
     Column("state", Text, nullable=False, server_default=text("'queued'")),
     Column("attempt", Integer, nullable=False, server_default=text("0"), comment="starts of the present stage"),
@@ -81,6 +92,7 @@ jobs = Table(
     Column("error", _json, comment="the problem of a failed job, with stage and attempt"),
     CheckConstraint(_one_of("state", State), name="state_known"),
     CheckConstraint("attempt >= 0 AND rewinds >= 0", name="counts_not_negative"),
+    CheckConstraint("num_nulls(conversation_id, turn) IN (0, 2) AND turn > 0", name="turn_of_conversation"),
     CheckConstraint("num_nulls(lease_worker, lease_token, lease_expires_at) IN (0, 3)", name="lease_whole"),
     CheckConstraint(f"lease_token IS NULL OR ({_in_flight} AND attempt > 0)", name="lease_only_in_flight"),
     CheckConstraint(
@@ -96,6 +108,7 @@ jobs = Table(
         "id",
         postgresql_where=text("state = 'queued'"),
     ),
+    Index("uq_jobs_turn", "conversation_id", "turn", unique=True, postgresql_where=text("turn IS NOT NULL")),
     Index("ix_jobs_in_flight", "state", "sent_at", postgresql_where=text(_in_flight)),
     Index("ix_jobs_expiry", "expires_at", postgresql_where=text("finished_at IS NULL")),
     Index("uq_jobs_lease_token", "lease_token", unique=True, postgresql_where=text("lease_token IS NOT NULL")),
@@ -129,6 +142,7 @@ generations = Table(
     "generations",
     metadata,
     Column("job_id", Uuid, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("n", Integer, primary_key=True, autoincrement=False, comment="which of the job's answers, from 0"),
     Column("text", Text, nullable=False),
     Column("token_ids", ARRAY(Integer), nullable=False),
     Column("prompt_vectors", LargeBinary, nullable=False, comment="float32, little endian, row after row"),
@@ -141,18 +155,26 @@ results = Table(
     "results",
     metadata,
     Column("job_id", Uuid, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("model_fingerprint", Text, nullable=False),
+)
+
+answers = Table(
+    "answers",
+    metadata,
+    Column("job_id", Uuid, ForeignKey("results.job_id", ondelete="CASCADE"), primary_key=True),
+    Column("n", Integer, primary_key=True, autoincrement=False),
     Column("text", Text, nullable=False, comment="for reading, without markup"),
     Column("raw_text", Text, nullable=False, comment="as the model wrote it"),
-    Column("model_fingerprint", Text, nullable=False),
 )
 
 phrases = Table(
     "phrases",
     metadata,
-    Column("job_id", Uuid, ForeignKey("results.job_id", ondelete="CASCADE"), primary_key=True),
-    Column("n", Integer, primary_key=True, autoincrement=False),
+    Column("job_id", Uuid, primary_key=True),
+    Column("n", Integer, primary_key=True, autoincrement=False, comment="counts through all the job's answers"),
+    Column("answer", Integer, nullable=False, comment="the n of its answer"),
     Column("text", Text),
-    Column("span_start", Integer, comment="characters into results.text"),
+    Column("span_start", Integer, comment="characters into the answer's text"),
     Column("span_end", Integer),
     Column("rle_counts", Text, nullable=False, comment="COCO compressed run lengths"),
     Column("height", Integer, nullable=False),
@@ -162,4 +184,5 @@ phrases = Table(
     Column("score", Double, nullable=False),
     CheckConstraint("num_nulls(span_start, span_end) IN (0, 2)", name="span_whole"),
     CheckConstraint("box IS NULL OR cardinality(box) = 4", name="box_has_four"),
+    ForeignKeyConstraint(["job_id", "answer"], ["answers.job_id", "answers.n"], ondelete="CASCADE"),
 )

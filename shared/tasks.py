@@ -1,26 +1,77 @@
 """What a job may ask of the model, and which requests make sense."""
 
+import dataclasses
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from shared.errors import InvalidInput
+from shared.model.grounding import clean
 
 Box: TypeAlias = tuple[float, float, float, float]
 """x1, y1, x2, y2 in pixels of the original image."""
 
-CONTROL_STRINGS = ("<image>", "<bbox>", "[SEG]", "<p>", "</p>", "<im_start>", "<im_end>", "<point>")
-"""Written in a prompt these would steer the model instead of being read by it."""
+CONTROL_STRINGS = ("<image>", "<bbox>", "[SEG]", "<p>", "</p>", "<im_start>", "<im_end>", "<point>", "<s>", "</s>")
+"""Written in a text these would steer the model instead of being read by it."""
 
-_CAPTION_PROMPT_HINT = "Leave the prompt out to use the task's own instruction."
+_BOX_MARK = re.compile(r"<box(\d{1,4})>")
+_DEFAULT_HINT = "Leave the prompt out to use the task's own instruction."
 
 
 class Task(StrEnum):
+    """gcg: grounded conversation generation; refseg: referring expression segmentation; ground: phrase grounding."""
+
     GCG = "gcg"
     REFSEG = "refseg"
     REGION_CAPTION = "region_caption"
     CAPTION = "caption"
+    VQA = "vqa"
+    GROUND = "ground"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Upper bounds of one request: characters of a text, boxes, and texts in a list."""
+
+    prompt_chars: int = 4000
+    boxes: int = 64
+    expressions: int = 64
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What one job asks of its image.
+
+    prompt: the instruction (gcg, caption, region_caption; None for the task's own), the question (vqa) or the caption
+    (ground). boxes: the regions (region_caption) or what the question is about (vqa). expressions: what to segment
+    (refseg). phrases: the parts of the caption to ground, in its order (ground; none: the model chooses).
+    """
+
+    task: Task
+    prompt: str | None = None
+    boxes: tuple[Box, ...] = ()
+    expressions: tuple[str, ...] = ()
+    phrases: tuple[str, ...] = ()
+
+    def inputs(self) -> dict[str, Any]:
+        """What there is besides the task, as JSON."""
+        fields = dataclasses.asdict(self)
+        del fields["task"]
+        return {name: value for name, value in fields.items() if value}
+
+    @classmethod
+    def restored(cls, task: str, inputs: Mapping[str, Any]) -> "Ask":
+        """The counterpart of `inputs`."""
+        return cls(
+            task=Task(task),
+            prompt=inputs.get("prompt"),
+            boxes=tuple(tuple(box) for box in inputs.get("boxes", ())),
+            expressions=tuple(inputs.get("expressions", ())),
+            phrases=tuple(inputs.get("phrases", ())),
+        )
 
 
 def parse_task(value: str) -> Task:
@@ -33,56 +84,116 @@ def parse_task(value: str) -> Task:
         ) from None
 
 
-def validate_request(
-    task: Task,
-    prompt: str | None,
-    boxes: Sequence[Sequence[float]],
-    width: int,
-    height: int,
-    *,
-    max_prompt_chars: int = 4000,
-    max_boxes: int = 64,
-) -> None:
+def validate(ask: Ask, width: int, height: int, limits: Limits | None = None) -> None:
     """Accept what the model can answer on an image of width × height pixels. Raises InvalidInput."""
-    _validate_prompt(task, prompt, max_prompt_chars)
-    _validate_boxes(task, boxes, width, height, max_boxes)
+    limits = limits or Limits()
+    match ask.task:
+        case Task.VQA:
+            question = _required(ask.prompt, "question", "Send a question about the image.")
+            validate_text("question", question, limits)
+            _validate_marks(question, len(ask.boxes))
+        case Task.GROUND:
+            caption = _required(ask.prompt, "caption", "Send the caption whose phrases to ground.")
+            validate_text("caption", caption, limits)
+            _validate_grounding(caption, ask.phrases, limits)
+        case Task.REFSEG:
+            _validate_expressions(ask.expressions, limits)
+        case _ if ask.prompt is not None:
+            validate_text("prompt", ask.prompt, limits, _DEFAULT_HINT)
+    _validate_boxes(ask, width, height, limits.boxes)
 
 
-def _validate_prompt(task: Task, prompt: str | None, max_chars: int) -> None:
-    if prompt is None:
-        if task is Task.REFSEG:
-            raise InvalidInput(
-                "prompt", "refseg needs a prompt.", "Send the referring expression, such as 'the dog on the left'."
-            )
-        return
-    if not prompt.strip():
-        remedy = "Send the referring expression." if task is Task.REFSEG else _CAPTION_PROMPT_HINT
-        raise InvalidInput("prompt", "The prompt is empty.", remedy)
-    if len(prompt) > max_chars:
+def validate_text(field: str, text: str, limits: Limits, remedy: str = "Send some words.") -> None:
+    """Accept a text that the model can read. Raises InvalidInput for the input field."""
+    name = _shown(field)
+    if not text.strip():
+        raise InvalidInput(field, f"The {name} is empty.", remedy)
+    if len(text) > limits.prompt_chars:
         raise InvalidInput(
-            "prompt", f"The prompt has {len(prompt)} characters.", f"Send at most {max_chars} characters."
+            field, f"The {name} has {len(text)} characters.", f"Send at most {limits.prompt_chars} characters."
         )
-    if any(char == "\0" or "\ud800" <= char <= "\udfff" for char in prompt):
+    if any(char == "\0" or "\ud800" <= char <= "\udfff" for char in text):
         raise InvalidInput(
-            "prompt", "The prompt holds a null character or half a surrogate pair.", "Send valid Unicode text."
+            field, f"The {name} holds a null character or half a surrogate pair.", "Send valid Unicode text."
         )
     for control in CONTROL_STRINGS:
-        if control in prompt:
+        if control in text:
             raise InvalidInput(
-                "prompt", f"The prompt holds {control}, which steers the model.", f"Write it without {control}."
+                field, f"The {name} holds {control}, which steers the model.", f"Write it without {control}."
             )
 
 
-def _validate_boxes(task: Task, boxes: Sequence[Sequence[float]], width: int, height: int, max_boxes: int) -> None:
-    if task is not Task.REGION_CAPTION:
-        if boxes:
-            raise InvalidInput("boxes", f"{task} takes no boxes.", "Leave boxes out, or use region_caption.")
+def locate(caption: str, phrases: Sequence[str]) -> list[tuple[int, int]]:
+    """Where each phrase stands in the caption, as (start, end) characters, each behind the one before.
+
+    A phrase is found whatever its case, but only as whole words. Raises InvalidInput naming one that is not there.
+    """
+    spans: list[tuple[int, int]] = []
+    for index, phrase in enumerate(phrases):
+        words = re.escape(clean(phrase))
+        # A phrase ends where a space or a mark of punctuation follows, so that the caption stays whole around it.
+        whole_words = re.compile(rf"(?<!\S){words}(?=[\s.,;:!?)]|$)", re.IGNORECASE)
+        found = whole_words.search(caption, spans[-1][1] if spans else 0)
+        if found is None:
+            behind = f" behind {phrases[index - 1]!r}" if index else ""
+            raise InvalidInput(
+                f"phrases[{index}]",
+                f"The caption does not hold the words {phrase[:60]!r}{behind}.",
+                "Send phrases as they stand in the caption, in its order.",
+            )
+        spans.append(found.span())
+    return spans
+
+
+def _required(text: str | None, field: str, remedy: str) -> str:
+    if text is None:
+        raise InvalidInput(field, f"The {field} is missing.", remedy)
+    return text
+
+
+def _validate_marks(question: str, boxes: int) -> None:
+    for number in _BOX_MARK.findall(question):
+        if not 1 <= int(number) <= boxes:
+            raise InvalidInput(
+                "question",
+                f"The question speaks of <box{number}>, but there are {boxes} boxes.",
+                "Count boxes from <box1>, and send each of them in boxes.",
+            )
+
+
+def _validate_grounding(caption: str, phrases: Sequence[str], limits: Limits) -> None:
+    if "<" in caption or ">" in caption:
+        raise InvalidInput("caption", "The caption holds < or >, which mark up answers.", "Write it without them.")
+    if len(phrases) > limits.expressions:
+        raise InvalidInput("phrases", f"There are {len(phrases)} phrases.", f"Send at most {limits.expressions}.")
+    for index, phrase in enumerate(phrases):
+        validate_text(f"phrases[{index}]", phrase, limits)
+    locate(clean(caption), phrases)
+
+
+def _validate_expressions(expressions: Sequence[str], limits: Limits) -> None:
+    if not expressions:
+        raise InvalidInput(
+            "expressions", "refseg needs a referring expression.", "Send one or more, such as 'the dog on the left'."
+        )
+    if len(expressions) > limits.expressions:
+        raise InvalidInput(
+            "expressions", f"There are {len(expressions)} expressions.", f"Send at most {limits.expressions}."
+        )
+    for index, expression in enumerate(expressions):
+        validate_text(f"expressions[{index}]", expression, limits, "Send the referring expression.")
+
+
+def _validate_boxes(ask: Ask, width: int, height: int, most: int) -> None:
+    if ask.task not in (Task.REGION_CAPTION, Task.VQA):
+        if ask.boxes:
+            raise InvalidInput("boxes", f"{ask.task} takes no boxes.", "Leave boxes out, or use region_caption or vqa.")
         return
-    if len(boxes) > max_boxes:
-        raise InvalidInput("boxes", f"There are {len(boxes)} boxes.", f"Send at most {max_boxes}.")
-    if len(boxes) != 1:
-        raise InvalidInput("boxes", f"region_caption describes one box; {len(boxes)} came.", "Send one job a box.")
-    for index, box in enumerate(boxes):
+    if len(ask.boxes) > most:
+        raise InvalidInput("boxes", f"There are {len(ask.boxes)} boxes.", f"Send at most {most}.")
+    if ask.task is Task.REGION_CAPTION and not ask.boxes:
+        raise InvalidInput("boxes", "region_caption needs a box.", "Send [[x1, y1, x2, y2]] in pixels of the image.")
+    for index, box in enumerate(ask.boxes):
         _validate_box(f"boxes[{index}]", box, width, height)
 
 
@@ -95,3 +206,9 @@ def _validate_box(field: str, box: Sequence[float], width: int, height: int) -> 
         raise InvalidInput(field, "The box has no area.", remedy)
     if x1 < 0 or y1 < 0 or x2 > width or y2 > height:
         raise InvalidInput(field, f"The box leaves the image ({width} × {height}).", remedy)
+
+
+def _shown(field: str) -> str:
+    """`expressions[2]` → `expression`."""
+    name, bracket, _ = field.partition("[")
+    return name.removesuffix("s") if bracket else name

@@ -145,6 +145,7 @@ class Lifecycle(Generic[In, Out, Record]):
             engine_wait_ms=ticket.waited_ms,
             engine_ms=ticket.ran_ms,
             store_ms=(time.monotonic() - computed) * 1000,
+            cached=self._work.was_cached(fetched),
         )
 
     def _moved(self, move: Callable[[Connection], Message | None]) -> Sequence[Message]:

@@ -33,6 +33,10 @@ class Work(ABC, Generic[In, Out, Record]):
     def fetch(self, run: Run) -> In | Done[Record]:
         """The engine's input. Raises `FeaturesGone`, and `NotFound` when the image is no longer stored."""
 
+    def was_cached(self, fetched: In) -> bool:
+        """Whether the image's own features were there already, and the engine has only something to add to them."""
+        return False
+
     @abstractmethod
     def keep(self, run: Run, output: Out) -> Record:
         """Put the output where the next stage finds it; returns what is left to write into the database."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from services.cli.client import GlammClient
 from shared import schema
 from shared.errors import GlammError
-from shared.tasks import Box, Task
+from shared.tasks import Ask
 
 IN_FLIGHT = 8
 _NEWS_SECONDS = 0.5
@@ -23,9 +23,7 @@ class Request:
 
     path: Path
     name: str
-    task: Task = Task.GCG
-    prompt: str | None = None
-    boxes: tuple[Box, ...] = ()
+    ask: Ask
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class Done:
 News = Moved | Done
 
 
-def requests(paths: Sequence[Path], task: Task, prompt: str | None, boxes: tuple[Box, ...]) -> list[Request]:
+def requests(paths: Sequence[Path], ask: Ask) -> list[Request]:
     """One request an image; images of the same name in different folders get different output names."""
     taken: set[str] = set()
     made = []
@@ -58,7 +56,7 @@ def requests(paths: Sequence[Path], task: Task, prompt: str | None, boxes: tuple
         numbered = (path.stem if n == 1 else f"{path.stem}-{n}" for n in count(1))
         name = next(name for name in numbered if name not in taken)
         taken.add(name)
-        made.append(Request(path, name, task, prompt, boxes))
+        made.append(Request(path, name, ask))
     return made
 
 
@@ -101,7 +99,7 @@ def _annotate(
     try:
         news.put(Moved(request, "uploading", 0.0))
         image = client.upload_image(request.path.read_bytes())
-        created = client.create_job(image.id, request.task, request.prompt, request.boxes)
+        created = client.create_job(image.id, request.ask)
         job = client.wait_for(
             created.id, every=_NEWS_SECONDS, seen=lambda view: news.put(Moved(request, view.state, view.progress))
         )

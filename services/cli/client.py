@@ -4,7 +4,7 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 from uuid import UUID
@@ -13,9 +13,10 @@ import httpx
 
 from shared import schema
 from shared.errors import GlammError, InvalidInput, Problem
-from shared.tasks import Box, Task
+from shared.tasks import Ask, Task
 
 _POLL_SECONDS = 20.0
+GROUNDED_CAPTION = Ask(Task.GCG)
 
 
 class Refused(GlammError):
@@ -66,12 +67,27 @@ class GlammClient:
         answer = self._call("POST", "/images", repeatable=True, content=data, headers={"content-type": _sniff(data)})
         return schema.StoredImage.model_validate_json(answer.content)
 
-    def create_job(
-        self, image_id: str, task: Task = Task.GCG, prompt: str | None = None, boxes: Sequence[Box] = ()
-    ) -> schema.Job:
-        """Ask for an annotation of a stored image. boxes: xyxy in pixels of the image."""
-        body = {"image_id": image_id, "task": task, "prompt": prompt, "boxes": list(boxes)}
-        answer = self._call("POST", "/jobs", json=body)
+    def delete_image(self, image_id: str) -> None:
+        """Delete an image's bytes; unfinished jobs on it are canceled."""
+        self._call("DELETE", f"/images/{image_id}", repeatable=True)
+
+    def create_job(self, image_id: str, ask: Ask = GROUNDED_CAPTION) -> schema.Job:
+        """Ask something of a stored image. Boxes are xyxy in pixels of the image."""
+        answer = self._call("POST", "/jobs", json={"image_id": image_id, **_body(ask)})
+        return schema.Job.model_validate_json(answer.content)
+
+    def begin_conversation(self, image_id: str) -> schema.Conversation:
+        """Begin a conversation about a stored image."""
+        answer = self._call("POST", "/conversations", json={"image_id": image_id})
+        return schema.Conversation.model_validate_json(answer.content)
+
+    def conversation(self, conversation_id: UUID) -> schema.Conversation:
+        answer = self._call("GET", f"/conversations/{conversation_id}", repeatable=True)
+        return schema.Conversation.model_validate_json(answer.content)
+
+    def take_turn(self, conversation_id: UUID, ask: Ask) -> schema.Job:
+        """Ask the next thing; the turn before has to be finished."""
+        answer = self._call("POST", f"/conversations/{conversation_id}/turns", json=_body(ask))
         return schema.Job.model_validate_json(answer.content)
 
     def job(self, job_id: UUID, wait: float = 0.0) -> schema.Job:
@@ -161,6 +177,10 @@ class GlammClient:
         if answer.status_code in (429, 503) and path != "/readyz":
             raise _Busy(problem, _retry_after(answer))
         raise Refused(problem)
+
+
+def _body(ask: Ask) -> dict[str, object]:
+    return schema.from_ask(ask).model_dump(mode="json")
 
 
 class _Busy(Refused):

@@ -12,7 +12,7 @@ from deploy.embedded.stack import Stack
 from services.cli import batch, report
 from services.cli.client import GlammClient
 from services.cli.terminal import plural
-from shared.tasks import Task
+from shared.tasks import Ask, Task
 
 SAMPLES = Path(__file__).parent / "samples"
 
@@ -33,7 +33,7 @@ def demo(data: Path, out_dir: Path) -> int:
     """Annotate the shipped samples on a stack of their own; returns the exit code."""
     out, err = Console(), Console(stderr=True)
     samples = sorted(SAMPLES.glob("scene-*"))
-    asked = batch.requests(samples, Task.GCG, prompt=None, boxes=())
+    asked = batch.requests(samples, Ask(Task.GCG))
     with _started(data, None, err) as stack:
         with GlammClient(stack.gateway_url) as client:
             news = batch.run(client, asked, out_dir)

@@ -55,9 +55,15 @@ def annotate(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="PNG, JPEG or WebP files.")],
     url: Url = None,
     data: Data = UP_DATA,
-    task: Annotated[str, typer.Option(help="gcg, refseg, region_caption or caption.")] = "gcg",
-    prompt: Annotated[str | None, typer.Option(help="An instruction; for refseg, the expression to find.")] = None,
-    box: Annotated[list[str] | None, typer.Option(metavar="X1,Y1,X2,Y2", help="A region, in pixels.")] = None,
+    task: Annotated[str, typer.Option(help="gcg, refseg, region_caption, caption, vqa or ground.")] = "gcg",
+    prompt: Annotated[str | None, typer.Option(help="An instruction in place of the task's own.")] = None,
+    question: Annotated[str | None, typer.Option(help="vqa: a question; <box1> … name its boxes.")] = None,
+    caption: Annotated[str | None, typer.Option(help="ground: the caption whose phrases to find.")] = None,
+    expression: Annotated[list[str] | None, typer.Option(help="refseg: what to segment. Repeatable.")] = None,
+    phrase: Annotated[list[str] | None, typer.Option(help="ground: a phrase of the caption. Repeatable.")] = None,
+    box: Annotated[
+        list[str] | None, typer.Option(metavar="X1,Y1,X2,Y2", help="region_caption, vqa: a region. Repeatable.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write an overlay and the job's JSON an image here.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print jobs as JSON, a line each, instead of text.")] = False,
 ) -> None:
@@ -65,10 +71,11 @@ def annotate(
     from rich.console import Console
 
     from services.cli import batch, locate, report
+    from services.cli.asking import read_ask
     from services.cli.client import GlammClient
-    from shared.tasks import parse_task
 
-    asked = batch.requests(images, parse_task(task), prompt, tuple(map(_parse_box, box or ())))
+    ask = read_ask(task, prompt, question, caption, expression or (), phrase or (), box or ())
+    asked = batch.requests(images, ask)
     with GlammClient(locate.service_url(url, data)) as client:
         client.greet()
         news = batch.run(client, asked, out)
@@ -118,14 +125,6 @@ def bucket() -> None:
 def version() -> None:
     """Print the version."""
     print(f"glamm {VERSION}")
-
-
-def _parse_box(text: str) -> tuple[float, float, float, float]:
-    try:
-        x1, y1, x2, y2 = (float(part) for part in text.split(","))
-    except ValueError:
-        raise InvalidInput("--box", f"{text[:60]!r} is not a box.", "Write four numbers: X1,Y1,X2,Y2.") from None
-    return x1, y1, x2, y2
 
 
 def main() -> None:

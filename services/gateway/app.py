@@ -8,11 +8,11 @@ from fastapi import FastAPI
 from services.gateway import errors, openapi
 from services.gateway.access import AccessLog
 from services.gateway.gateway import opened
-from services.gateway.routes import health, images, jobs, pictures
+from services.gateway.routes import conversations, health, images, jobs, pictures
 from shared.settings import Settings
 from shared.version import VERSION
 
-_ROUTERS = (images.router, jobs.router, pictures.router, health.router)
+_ROUTERS = (images.router, jobs.router, pictures.router, conversations.router, health.router)
 
 _DESCRIPTION = """Images annotated with words tied to pixels, as jobs.
 

@@ -6,7 +6,7 @@ Nothing here trusts a declared length: the bytes are counted as they arrive, whe
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
@@ -16,21 +16,30 @@ from starlette.types import Message, Receive
 from services.gateway.errors import from_pydantic
 from shared.errors import InvalidInput, TooLarge, UnsupportedMedia
 from shared.images import Limits, too_many_bytes
-from shared.schema import JobFields, JobRequest
+from shared.schema import AskRequest, JobRequest
 
 IMAGE_FIELD = "image"
 MAX_JSON_BYTES = 1024 * 1024
 """Far more than a valid request, so that a prompt which is too long is called that and not a body too large."""
 FORM_OVERHEAD_BYTES = MAX_JSON_BYTES
-_MAX_FORM_FIELDS = 8
+_MAX_FORM_FIELDS = 12
 _UNKNOWN_TYPE = "application/octet-stream"
+_JSON_FIELDS = {
+    "boxes": "[[x1, y1, x2, y2]] in pixels of the image",
+    "expressions": '["the dog on the left"]',
+    "phrases": '["a dog", "a tree"]',
+}
+"""Fields of a form that are lists, and what they look like."""
+
+_JOB: TypeAdapter[JobRequest] = TypeAdapter(JobRequest)
+_ASK: TypeAdapter[AskRequest] = TypeAdapter(AskRequest)
 
 
 @dataclass(frozen=True)
 class Submission:
     """What POST /jobs was sent: the request, and either the id of an image or one to store."""
 
-    fields: JobFields
+    request: AskRequest
     image: bytes | str
 
 
@@ -53,12 +62,29 @@ async def read_image(request: Request, limits: Limits) -> bytes:
     return await _bounded(request, limits.max_bytes, too_many_bytes(limits)).body()
 
 
+async def read_json(request: Request) -> bytes:
+    """A body of JSON, whatever it holds. Raises InvalidInput."""
+    kind = _content_type(request.headers)
+    if kind != "application/json":
+        given = kind or "a body without a type"
+        raise UnsupportedMedia("Content-Type", f"{request.url.path} does not read {given}.", "Send application/json.")
+    return await _bounded(request, MAX_JSON_BYTES, _too_large_json()).body()
+
+
+async def read_ask(request: Request) -> AskRequest:
+    """The body of a turn: what is asked, without an image. Raises InvalidInput."""
+    try:
+        return _ASK.validate_json(await read_json(request))
+    except ValidationError as error:
+        raise from_pydantic(error) from error
+
+
 async def read_submission(request: Request, limits: Limits) -> Submission:
     """The body of POST /jobs: JSON that names an image, or a form that may bring one. Raises InvalidInput."""
     kind = _content_type(request.headers)
     try:
         if kind == "application/json":
-            job = JobRequest.model_validate_json(await _bounded(request, MAX_JSON_BYTES, _too_large_json()).body())
+            job = _JOB.validate_json(await read_json(request))
             return Submission(job, job.image_id)
         if kind == "multipart/form-data":
             fields, image = await _read_form(request, limits)
@@ -73,22 +99,23 @@ async def read_submission(request: Request, limits: Limits) -> Submission:
 
 
 def _form_submission(fields: Mapping[str, str], image: bytes | None) -> Submission:
-    values: dict[str, object] = dict(fields)
-    if "boxes" in fields:
-        try:
-            values["boxes"] = from_json(fields["boxes"])
-        except ValueError as error:
-            raise InvalidInput(
-                "boxes", f"boxes: {error}.", "Send JSON: [[x1, y1, x2, y2]] in pixels of the image."
-            ) from error
+    values = {name: _parsed(name, value) if name in _JSON_FIELDS else value for name, value in fields.items()}
     if image is None:
         if "image_id" not in fields:
             raise _no_image()
-        job = JobRequest.model_validate(values)
+        job = _JOB.validate_python(values)
         return Submission(job, job.image_id)
     if "image_id" in fields:
         raise InvalidInput("image_id", "The form brings both an image and an image_id.", "Send one of the two.")
-    return Submission(JobFields.model_validate(values), image)
+    return Submission(_ASK.validate_python(values), image)
+
+
+def _parsed(name: str, value: str) -> object:
+    """A form's field that is a list."""
+    try:
+        return from_json(value)
+    except ValueError as error:
+        raise InvalidInput(name, f"{name}: {error}.", f"Send JSON: {_JSON_FIELDS[name]}.") from error
 
 
 async def _read_form(request: Request, limits: Limits) -> tuple[dict[str, str], bytes | None]:

@@ -16,10 +16,12 @@ from starlette.responses import JSONResponse
 
 from shared.errors import PROBLEM_TYPE, GlammError, InvalidInput, Overloaded, Problem, Unavailable
 from shared.logs import get_logger
+from shared.tasks import Task
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
 
+_PLACES = ("body", "path", "query", "header")
 _REMEDIES = {
     "missing": "Send this field.",
     "extra_forbidden": "Leave it out, or correct its name.",
@@ -60,10 +62,13 @@ def unexpected() -> JSONResponse:
 def invalid_input(errors: Sequence[ErrorDetails] | Sequence[Any]) -> InvalidInput:
     """Pydantic's findings as one error: about the first field at fault, with the others named in its detail."""
     first, *others = errors
-    name = _field(first["loc"])
+    name = _field(first)
     detail = f"{name}: {_sentence(first)}"
+    if name == "task":
+        given = first.get("ctx", {}).get("tag")
+        detail = "The task is missing." if given is None else f"There is no task {str(given)[:40]!r}."
     if others:
-        detail += f" Also at fault: {', '.join(dict.fromkeys(_field(error['loc']) for error in others))}."
+        detail += f" Also at fault: {', '.join(dict.fromkeys(_field(error) for error in others))}."
     return InvalidInput(name, detail, _remedy(first, name))
 
 
@@ -71,9 +76,12 @@ def from_pydantic(error: ValidationError) -> InvalidInput:
     return invalid_input(error.errors(include_url=False, include_input=False))
 
 
-def _field(loc: Sequence[int | str]) -> str:
-    """`("body", "boxes", 0, 2)` → `boxes[0][2]`."""
-    parts = [part for index, part in enumerate(loc) if index or part not in ("body", "path", "query", "header")]
+def _field(error: ErrorDetails) -> str:
+    """`("body", "boxes", 0, 2)` → `boxes[0][2]`. Which task's fields they are says the request itself."""
+    if error["type"].startswith("union_tag"):
+        return "task"
+    loc = error["loc"]
+    parts = [part for index, part in enumerate(loc) if index or part not in (*_PLACES, *Task)]
     name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
     return name.lstrip(".") or "body"
 
@@ -84,8 +92,8 @@ def _sentence(error: ErrorDetails) -> str:
 
 def _remedy(error: ErrorDetails, name: str) -> str:
     kind = error["type"]
-    if kind == "enum":
-        return f"Use one of: {error['ctx']['expected']}."
+    if name == "task":
+        return f"Use one of: {', '.join(Task)}."
     by_field = _REMEDIES_BY_FIELD.get(name.split("[")[0]) if kind not in ("missing", "extra_forbidden") else None
     return by_field or _REMEDIES.get(kind) or f"{_sentence(error)[:-1]}, as the API's documentation (/docs) says."
 

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.gateway.watcher import Watcher
-from shared import jobs
+from shared import jobs, tasks
 from shared.database import create_async_engine, listen
 from shared.errors import NotFound
 from shared.images import CheckedImage, Limits, check
@@ -47,6 +47,11 @@ class Gateway:
     def limits(self) -> Limits:
         settings = self.settings
         return Limits(settings.max_image_bytes, settings.max_image_pixels, settings.max_image_side)
+
+    @property
+    def ask_limits(self) -> tasks.Limits:
+        settings = self.settings
+        return tasks.Limits(settings.max_prompt_chars, settings.max_boxes, settings.max_expressions)
 
     async def on_network(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run what waits for the object store in a thread."""

@@ -1,11 +1,12 @@
 """What the API's description says beyond the code: examples, request bodies and problems."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from services.gateway.errors import MEDIA_TYPE
@@ -27,10 +28,10 @@ STORED_IMAGE = {**_IMAGE, "bytes": 201_344, "created": True}
 QUEUED_JOB: dict[str, Any] = {
     "id": _JOB_ID,
     "task": "gcg",
+    "request": {"task": "gcg", "prompt": None},
     "state": "queued",
-    "prompt": None,
-    "boxes": [],
     "image": _IMAGE,
+    "turn": None,
     "created_at": "2026-01-31T12:00:00Z",
     "finished_at": None,
     "queue_position": 1,
@@ -38,7 +39,7 @@ QUEUED_JOB: dict[str, Any] = {
     "stages": [],
     "error": None,
     "result": None,
-    "links": {"self": _URL, "image": f"/images/{_IMAGE_ID}", "overlay": None},
+    "links": {"self": _URL, "image": f"/images/{_IMAGE_ID}", "overlay": None, "conversation": None},
 }
 
 
@@ -71,6 +72,15 @@ FINISHED_JOB: dict[str, Any] = {
     ],
     "result": {
         "text": "A red ball lies on the grass.",
+        "answers": [
+            {
+                "text": "A red ball lies on the grass.",
+                "span": [0, 29],
+                "expression": None,
+                "box": None,
+                "phrases": [0],
+            }
+        ],
         "phrases": [
             {
                 "n": 0,
@@ -86,22 +96,53 @@ FINISHED_JOB: dict[str, Any] = {
         "overlay_url": f"{_URL}/overlay.png",
         "model": "scenes-1f0c2a",
     },
-    "links": {"self": _URL, "image": f"/images/{_IMAGE_ID}", "overlay": f"{_URL}/overlay.png"},
+    "links": {**QUEUED_JOB["links"], "overlay": f"{_URL}/overlay.png"},
+}
+
+_CONVERSATION_ID = "0198c0de-5a1d-7abc-8def-0123456789ab"
+_QUESTION = {"task": "vqa", "question": "What is this?", "boxes": [[120, 96, 184, 160]]}
+
+CONVERSATION = {"id": _CONVERSATION_ID, "image": _IMAGE, "created_at": "2026-01-31T12:00:00Z", "turns": [_URL]}
+
+QUEUED_TURN: dict[str, Any] = {
+    **QUEUED_JOB,
+    "task": "vqa",
+    "request": _QUESTION,
+    "turn": 1,
+    "links": {**QUEUED_JOB["links"], "conversation": f"/conversations/{_CONVERSATION_ID}"},
 }
 
 ALIVE = {"status": "ok", "checks": {}}
 READY = {"status": "ready", "checks": {"database": "ok", "object store": "ok", "broker": "ok"}}
 
-JOB_REQUESTS = {
-    "grounded caption": {"value": {"image_id": _IMAGE_ID, "task": "gcg"}},
-    "referring segmentation": {"value": {"image_id": _IMAGE_ID, "task": "refseg", "prompt": "the ball on the left"}},
-    "one region": {"value": {"image_id": _IMAGE_ID, "task": "region_caption", "boxes": [[120, 96, 184, 160]]}},
+TURN_REQUESTS: dict[str, dict[str, Any]] = {
+    "grounded caption": {"value": {"task": "gcg"}},
+    "caption": {"value": {"task": "caption"}},
+    "referring segmentation": {"value": {"task": "refseg", "expressions": ["the ball on the left", "the grass"]}},
+    "regions": {"value": {"task": "region_caption", "boxes": [[120, 96, 184, 160], [0, 200, 512, 384]]}},
+    "question": {"value": _QUESTION},
+    "question about several boxes": {
+        "value": {
+            "task": "vqa",
+            "question": "Is <box2> larger than <box1>?",
+            "boxes": [[120, 96, 184, 160], [0, 200, 512, 384]],
+        }
+    },
+    "phrase grounding": {"value": {"task": "ground", "caption": "A red ball on the grass."}},
+    "grounding of given phrases": {
+        "value": {"task": "ground", "caption": "A red ball on the grass.", "phrases": ["the grass"]}
+    },
 }
+JOB_REQUESTS = {name: {"value": {"image_id": _IMAGE_ID, **one["value"]}} for name, one in TURN_REQUESTS.items()}
+CONVERSATION_REQUESTS = {"about a stored image": {"value": {"image_id": _IMAGE_ID}}}
+
+ASKS = get_args(get_args(schema.AskRequest)[0])
+JOBS = get_args(get_args(schema.JobRequest)[0])
 
 _PROBLEMS: dict[int, tuple[str, GlammError]] = {
     404: ("There is no such thing", NotFound("job", _JOB_ID)),
     409: (
-        "The job has no result, or none yet",
+        "The job has no result or none yet, or the conversation takes no turn now",
         Conflict(f"The job {_JOB_ID} is not finished (llm).", remedy=f"Wait: GET {_URL}?wait=30."),
     ),
     413: (
@@ -114,7 +155,7 @@ _PROBLEMS: dict[int, tuple[str, GlammError]] = {
     ),
     422: (
         "A field is wrong: which one, and what would be accepted",
-        InvalidInput("prompt", "refseg needs a prompt.", "Send the referring expression."),
+        InvalidInput("expressions[0]", "The expression is empty.", "Send the referring expression."),
     ),
     503: ("A server behind the gateway does not answer", Unavailable("database")),
 }
@@ -143,10 +184,29 @@ JOB_FORM = {
         image=BINARY,
         task={"$ref": _REF.format(model="Task")},
         prompt={"type": "string"},
+        question={"type": "string"},
+        caption={"type": "string"},
         boxes={"type": "string", "description": "JSON", "example": "[[120, 96, 184, 160]]"},
+        expressions={"type": "string", "description": "JSON", "example": '["the ball on the left"]'},
+        phrases={"type": "string", "description": "JSON", "example": '["the grass"]'},
     ),
     "required": ["image", "task"],
 }
+
+
+def ref(model: str) -> str:
+    return _REF.format(model=model)
+
+
+def one_of(*models: type[BaseModel]) -> dict[str, Any]:
+    """One of several requests, told apart by their task."""
+    return {"oneOf": [{"$ref": ref(model.__name__)} for model in models], "discriminator": {"propertyName": "task"}}
+
+
+def json_body(schema_: dict[str, Any], examples: dict[str, Any]) -> dict[str, Any]:
+    """A request body that a route reads itself."""
+    content = {"application/json": {"schema": schema_, "examples": examples}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
@@ -155,7 +215,8 @@ def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
     def build() -> dict[str, Any]:
         if app.openapi_schema is None:
             document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-            models = [(schema.JobRequest, "validation"), (schema.Problem, "serialization")]
+            requests = [(model, "validation") for model in (*ASKS, *JOBS, schema.ConversationRequest)]
+            models = [*requests, (schema.Problem, "serialization")]
             _, extra = models_json_schema(models, ref_template=_REF)  # type: ignore[arg-type]
             known = document["components"]["schemas"]
             document["components"]["schemas"] = dict(sorted({**extra["$defs"], **known}.items()))

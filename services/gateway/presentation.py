@@ -1,9 +1,11 @@
-"""A job and its image as the JSON of the API."""
+"""Jobs, images and conversations as the JSON of the API."""
 
+import itertools
 from dataclasses import asdict
 
 from services.gateway.storage import ImageRow
 from shared import jobs, schema
+from shared.tasks import Ask, Box, Task
 
 
 def image_json(image: ImageRow, created: bool) -> schema.StoredImage:
@@ -23,22 +25,38 @@ def job_json(view: jobs.JobView, root: str = "") -> schema.Job:
     overlay = f"{url}/overlay.png"
     return schema.Job(
         id=view.id,
-        task=view.task,
+        task=view.ask.task,
+        request=schema.from_ask(view.ask),
         state=view.state,
-        prompt=view.prompt,
-        boxes=list(view.boxes),
-        image=schema.Image(
-            id=view.image.id, width=view.image.width, height=view.image.height, media_type=view.image.media_type
-        ),
+        image=_image(view.image),
+        turn=view.turn,
         created_at=view.created_at,
         finished_at=view.finished_at,
         queue_position=view.queue_position,
         progress=view.progress,
         stages=[_stage(run) for run in view.stages],
         error=_failure(view.error) if view.error else None,
-        result=_result(view.result, url, overlay) if view.result else None,
-        links=schema.Links(self=url, image=f"{root}/images/{view.image.id}", overlay=overlay if view.result else None),
+        result=_result(view.ask, view.result, url, overlay) if view.result else None,
+        links=schema.Links(
+            self=url,
+            image=f"{root}/images/{view.image.id}",
+            overlay=overlay if view.result else None,
+            conversation=f"{root}/conversations/{view.conversation_id}" if view.conversation_id else None,
+        ),
     )
+
+
+def conversation_json(view: jobs.ConversationView, root: str = "") -> schema.Conversation:
+    return schema.Conversation(
+        id=view.id,
+        image=_image(view.image),
+        created_at=view.created_at,
+        turns=[f"{root}/jobs/{job_id}" for job_id in view.turns],
+    )
+
+
+def _image(view: jobs.ImageView) -> schema.Image:
+    return schema.Image(id=view.id, width=view.width, height=view.height, media_type=view.media_type)
 
 
 def _stage(run: jobs.StageRun) -> schema.StageRun:
@@ -65,9 +83,10 @@ def _failure(failure: jobs.Failure) -> schema.Failure:
     return schema.Failure(**asdict(failure.problem), stage=failure.stage, attempt=failure.attempt)
 
 
-def _result(result: jobs.Result, url: str, overlay: str) -> schema.Result:
+def _result(ask: Ask, result: jobs.Result, url: str, overlay: str) -> schema.Result:
     return schema.Result(
         text=result.text,
+        answers=_answers(ask, result),
         phrases=[
             schema.Phrase(
                 n=n,
@@ -84,3 +103,23 @@ def _result(result: jobs.Result, url: str, overlay: str) -> schema.Result:
         overlay_url=overlay,
         model=result.fingerprint,
     )
+
+
+def _answers(ask: Ask, result: jobs.Result) -> list[schema.Answer]:
+    """Each with what it is about, and the numbers of its phrases among all of the result's."""
+    about: list[tuple[str | None, Box | None]] = [(None, None)] * len(result.answers)
+    if ask.task is Task.REFSEG:
+        about = [(expression, None) for expression in ask.expressions]
+    elif ask.task is Task.REGION_CAPTION:
+        about = [(None, box) for box in ask.boxes]
+    numbers = itertools.count()
+    return [
+        schema.Answer(
+            text=answer.text,
+            span=span,
+            expression=expression,
+            box=box,
+            phrases=[next(numbers) for _ in answer.phrases],
+        )
+        for answer, span, (expression, box) in zip(result.answers, result.spans, about, strict=True)
+    ]

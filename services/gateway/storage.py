@@ -7,6 +7,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.gateway.gateway import Gateway
+from shared import jobs
+from shared.errors import NotFound
 from shared.images import CheckedImage
 from shared.objects import key_of
 from shared.tables import images
@@ -23,9 +25,11 @@ class ImageRow:
 
 
 async def find(gateway: Gateway, image_id: str) -> ImageRow | None:
+    """None for an image that was never stored, and for one that was deleted."""
     columns = [images.c[name] for name in ("id", "object_key", "media_type", "width", "height", "bytes")]
+    statement = select(*columns).where(images.c.id == image_id, images.c.deleted_at.is_(None))
     async with gateway.engine.connect() as connection:
-        row = (await connection.execute(select(*columns).where(images.c.id == image_id))).one_or_none()
+        row = (await connection.execute(statement)).one_or_none()
     return None if row is None else ImageRow(*row)
 
 
@@ -37,7 +41,7 @@ async def keep(gateway: Gateway, image: CheckedImage) -> None:
 
 
 async def record(connection: AsyncConnection, image: CheckedImage) -> bool:
-    """Write the row of a kept image; False when it is there already."""
+    """Write the row of a kept image, or revive that of a deleted one; False when it is there already."""
     row = insert(images).values(
         id=image.id,
         object_key=key_of(image.id),
@@ -46,5 +50,18 @@ async def record(connection: AsyncConnection, image: CheckedImage) -> bool:
         height=image.height,
         bytes=len(image.data),
     )
-    written = await connection.execute(row.on_conflict_do_nothing().returning(images.c.id))
+    written = await connection.execute(
+        row.on_conflict_do_update(
+            index_elements=[images.c.id], set_={"deleted_at": None}, where=images.c.deleted_at.is_not(None)
+        ).returning(images.c.id)
+    )
     return written.one_or_none() is not None
+
+
+async def delete(gateway: Gateway, image_id: str) -> None:
+    """Its row says so first: if the object store fails then, deleting it once more finishes it. Raises NotFound."""
+    async with gateway.engine.begin() as connection:
+        key = await connection.run_sync(jobs.withdraw_image, image_id)
+    if key is None:
+        raise NotFound("image", image_id)
+    await gateway.on_network(gateway.objects.delete, key)

@@ -9,13 +9,17 @@ A message is a hint and may be lost, repeated or late. Messages are to be sent a
 on the way is found by the sweep.
 """
 
+from shared.jobs.conversations import add_turn, begin
 from shared.jobs.records import (
+    Answer,
+    ConversationView,
     Failure,
     Generation,
     ImageView,
     JobView,
     Message,
     NewJob,
+    PastTurn,
     Phrase,
     Result,
     Run,
@@ -34,11 +38,13 @@ from shared.jobs.runs import (
     retry,
     rewind,
 )
-from shared.jobs.schedule import admit, cancel, create, expire, sweep
-from shared.jobs.views import get
+from shared.jobs.schedule import admit, cancel, create, expire, sweep, withdraw_image
+from shared.jobs.views import get, get_conversation
 from shared.states import Outcome, Stage, State
 
 __all__ = [
+    "Answer",
+    "ConversationView",
     "Failure",
     "Generation",
     "ImageView",
@@ -46,6 +52,7 @@ __all__ = [
     "Message",
     "NewJob",
     "Outcome",
+    "PastTurn",
     "Phrase",
     "Result",
     "Run",
@@ -54,7 +61,9 @@ __all__ = [
     "State",
     "Swept",
     "Timing",
+    "add_turn",
     "admit",
+    "begin",
     "cancel",
     "complete_llm",
     "complete_pixel",
@@ -64,9 +73,11 @@ __all__ = [
     "expire",
     "fail",
     "get",
+    "get_conversation",
     "give_back",
     "renew",
     "retry",
     "rewind",
     "sweep",
+    "withdraw_image",
 ]

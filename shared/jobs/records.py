@@ -1,13 +1,14 @@
 """What goes into the state machine and what comes out of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import accumulate
 from uuid import UUID
 
 from shared.errors import Problem
 from shared.masks import Rle
 from shared.states import Outcome, Stage, State
-from shared.tasks import Box, Task
+from shared.tasks import Ask, Box
 
 
 @dataclass(frozen=True)
@@ -24,16 +25,14 @@ class NewJob:
     """A validated request; `ttl` is how long it may take from now until it is finished."""
 
     image_id: str
-    task: Task
-    prompt: str | None = None
-    boxes: tuple[Box, ...] = ()
+    ask: Ask
     priority: int = 0
     ttl: timedelta = timedelta(days=7)
 
 
 @dataclass(frozen=True)
 class Generation:
-    """The llm stage's output: the raw answer, and one prompt vector a [SEG] in it.
+    """One answer of the llm stage: its raw text, and one prompt vector a [SEG] in it.
 
     `prompt_vectors` holds vector_count × vector_dim float32, little endian, row after row.
     """
@@ -47,9 +46,10 @@ class Generation:
 
 @dataclass(frozen=True)
 class Phrase:
-    """A mask at the image's size, and the words it belongs to: `span` is (start, end) in the result's text.
+    """A mask at the image's size, and the words it belongs to: `span` is (start, end) in its answer's text.
 
-    Tasks whose masks belong to no words have neither text nor span; an empty mask has no box.
+    A mask that belongs to no words of the answer has no span, and no text unless it is what was asked for; an empty
+    mask has no box.
     """
 
     text: str | None
@@ -61,20 +61,56 @@ class Phrase:
 
 
 @dataclass(frozen=True)
-class Result:
-    """What a job has come to; `fingerprint` names the weights that made it."""
+class Answer:
+    """One of a job's answers: an expression's or a region's where several were asked about. raw_text: with markup."""
 
     text: str
     raw_text: str
-    phrases: tuple[Phrase, ...]
+    phrases: tuple[Phrase, ...] = ()
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a job has come to; `fingerprint` names the weights that made it."""
+
+    answers: tuple[Answer, ...]
     fingerprint: str
+
+    @property
+    def text(self) -> str:
+        """All answers, a line each."""
+        return "\n".join(answer.text for answer in self.answers)
+
+    @property
+    def spans(self) -> tuple[tuple[int, int], ...]:
+        """Where each answer stands in `text`."""
+        ends = list(accumulate(len(answer.text) + 1 for answer in self.answers))
+        return tuple((end - 1 - len(answer.text), end - 1) for end, answer in zip(ends, self.answers, strict=True))
+
+    @property
+    def phrases(self) -> tuple[Phrase, ...]:
+        """Those of all answers, in order, with spans in `text`."""
+        return tuple(
+            replace(phrase, span=phrase.span and (start + phrase.span[0], start + phrase.span[1]))
+            for (start, _), answer in zip(self.spans, self.answers, strict=True)
+            for phrase in answer.phrases
+        )
+
+
+@dataclass(frozen=True)
+class PastTurn:
+    """An earlier turn of a conversation, as a later one sees it. answers: raw texts."""
+
+    ask: Ask
+    answers: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Run:
     """One start of a stage by one worker: all it needs to do the work, and the token that fences its writes.
 
-    `attempt` is 1 for the first start. `generation` is there for the pixel stage.
+    `attempt` is 1 for the first start. `generations` are there for the pixel stage; `history`, the turns before this
+    one that succeeded, for vision and llm. `in_conversation` says that more turns on the image may follow.
     """
 
     job_id: UUID
@@ -82,10 +118,10 @@ class Run:
     object_key: str
     width: int
     height: int
-    task: Task
-    prompt: str | None
-    boxes: tuple[Box, ...]
-    generation: Generation | None
+    ask: Ask
+    in_conversation: bool
+    history: tuple[PastTurn, ...]
+    generations: tuple[Generation, ...]
     stage: Stage
     attempt: int
     token: UUID
@@ -94,7 +130,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds of a run's steps; `cached` when the features were there already."""
+    """Milliseconds of a run's steps; `cached` when the image's own features were there already."""
 
     fetch_ms: float = 0.0
     engine_wait_ms: float = 0.0
@@ -153,11 +189,14 @@ class StageRun:
 
 @dataclass(frozen=True)
 class ImageView:
+    """deleted: its bytes are gone."""
+
     id: str
     object_key: str
     media_type: str
     width: int
     height: int
+    deleted: bool
 
 
 @dataclass(frozen=True)
@@ -169,10 +208,10 @@ class JobView:
     """
 
     id: UUID
-    task: Task
+    ask: Ask
     state: State
-    prompt: str | None
-    boxes: tuple[Box, ...]
+    conversation_id: UUID | None
+    turn: int | None
     priority: int
     image: ImageView
     created_at: datetime
@@ -184,3 +223,13 @@ class JobView:
     stages: tuple[StageRun, ...]
     error: Failure | None
     result: Result | None
+
+
+@dataclass(frozen=True)
+class ConversationView:
+    """A conversation on one image; `turns` are its jobs, oldest first."""
+
+    id: UUID
+    image: ImageView
+    created_at: datetime
+    turns: tuple[UUID, ...]

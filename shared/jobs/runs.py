@@ -1,17 +1,19 @@
 """The moves of a worker: take a job's stage, keep it, and hand it on, back or over."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, case, exists, insert, null, select, update
 
 from shared.errors import FeaturesLost, Problem
-from shared.jobs.records import Generation, Message, Result, Run, Timing
+from shared.jobs.conversations import history
+from shared.jobs.records import Generation, Message, Phrase, Result, Run, Timing
 from shared.jobs.statements import RELEASED, announced, close_run, failure, finish, held, now
 from shared.states import Outcome, Stage, State
-from shared.tables import generations, images, jobs, phrases, results, stage_runs
-from shared.tasks import Task
+from shared.tables import answers, generations, images, jobs, phrases, results, stage_runs
+from shared.tasks import Ask
 
 
 def enter(conn: Connection, message: Message, worker: str, lease: timedelta) -> Run | None:
@@ -54,10 +56,10 @@ def enter(conn: Connection, message: Message, worker: str, lease: timedelta) -> 
         object_key=row.object_key,
         width=row.width,
         height=row.height,
-        task=Task(row.task),
-        prompt=row.prompt,
-        boxes=tuple(tuple(box) for box in row.boxes or ()),
-        generation=_generation(conn, row.id) if message.stage is Stage.PIXEL else None,
+        ask=Ask.restored(row.task, row.inputs),
+        in_conversation=row.conversation_id is not None,
+        history=history(conn, row.conversation_id, row.turn) if message.stage is not Stage.PIXEL else (),
+        generations=_generations(conn, row.id) if message.stage is Stage.PIXEL else (),
         stage=message.stage,
         attempt=row.attempt,
         token=token,
@@ -95,8 +97,8 @@ def complete_vision(conn: Connection, run: Run, timing: Timing) -> Message | Non
     return Message(run.job_id, Stage(row.state), 0)
 
 
-def complete_llm(conn: Connection, run: Run, generation: Generation, timing: Timing) -> Message | None:
-    """Keep the generation and hand the job on to the pixel stage."""
+def complete_llm(conn: Connection, run: Run, generated: Sequence[Generation], timing: Timing) -> Message | None:
+    """Keep the answers and hand the job on to the pixel stage."""
     _expect(run, Stage.LLM)
     row = conn.execute(
         update(jobs)
@@ -107,14 +109,19 @@ def complete_llm(conn: Connection, run: Run, generation: Generation, timing: Tim
     if row is None:
         return None
     conn.execute(
-        insert(generations).values(
-            job_id=run.job_id,
-            text=_storable(generation.text),
-            token_ids=list(generation.token_ids),
-            prompt_vectors=generation.prompt_vectors,
-            n_vectors=generation.vector_count,
-            dim=generation.vector_dim,
-        )
+        insert(generations),
+        [
+            {
+                "job_id": run.job_id,
+                "n": n,
+                "text": _storable(generation.text),
+                "token_ids": list(generation.token_ids),
+                "prompt_vectors": generation.prompt_vectors,
+                "n_vectors": generation.vector_count,
+                "dim": generation.vector_dim,
+            }
+            for n, generation in enumerate(generated)
+        ],
     )
     close_run(conn, run, Outcome.COMPLETED, timing)
     return Message(run.job_id, Stage.PIXEL, 0)
@@ -125,34 +132,17 @@ def complete_pixel(conn: Connection, run: Run, result: Result, timing: Timing) -
     _expect(run, Stage.PIXEL)
     if conn.execute(finish(run, State.SUCCEEDED)).one_or_none() is None:
         return False
+    conn.execute(insert(results).values(job_id=run.job_id, model_fingerprint=result.fingerprint))
     conn.execute(
-        insert(results).values(
-            job_id=run.job_id,
-            text=_storable(result.text),
-            raw_text=_storable(result.raw_text),
-            model_fingerprint=result.fingerprint,
-        )
+        insert(answers),
+        [
+            {"job_id": run.job_id, "n": n, "text": _storable(answer.text), "raw_text": _storable(answer.raw_text)}
+            for n, answer in enumerate(result.answers)
+        ],
     )
-    if result.phrases:
-        conn.execute(
-            insert(phrases),
-            [
-                {
-                    "job_id": run.job_id,
-                    "n": n,
-                    "text": None if phrase.text is None else _storable(phrase.text),
-                    "span_start": phrase.span and phrase.span[0],
-                    "span_end": phrase.span and phrase.span[1],
-                    "rle_counts": phrase.rle.counts,
-                    "height": phrase.rle.height,
-                    "width": phrase.rle.width,
-                    "box": phrase.box and list(phrase.box),
-                    "area": phrase.area,
-                    "score": phrase.score,
-                }
-                for n, phrase in enumerate(result.phrases)
-            ],
-        )
+    found = [(n, phrase) for n, answer in enumerate(result.answers) for phrase in answer.phrases]
+    if found:
+        conn.execute(insert(phrases), [_phrase_row(run, n, *each) for n, each in enumerate(found)])
     close_run(conn, run, Outcome.COMPLETED, timing)
     return True
 
@@ -243,12 +233,32 @@ def _storable(text: str) -> str:
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
-def _generation(conn: Connection, job_id: UUID) -> Generation:
-    row = conn.execute(select(generations).where(generations.c.job_id == job_id)).one()
-    return Generation(
-        text=row.text,
-        token_ids=tuple(row.token_ids),
-        prompt_vectors=row.prompt_vectors,
-        vector_count=row.n_vectors,
-        vector_dim=row.dim,
+def _phrase_row(run: Run, n: int, answer: int, phrase: Phrase) -> dict[str, Any]:
+    return {
+        "job_id": run.job_id,
+        "n": n,
+        "answer": answer,
+        "text": None if phrase.text is None else _storable(phrase.text),
+        "span_start": phrase.span and phrase.span[0],
+        "span_end": phrase.span and phrase.span[1],
+        "rle_counts": phrase.rle.counts,
+        "height": phrase.rle.height,
+        "width": phrase.rle.width,
+        "box": phrase.box and list(phrase.box),
+        "area": phrase.area,
+        "score": phrase.score,
+    }
+
+
+def _generations(conn: Connection, job_id: UUID) -> tuple[Generation, ...]:
+    rows = conn.execute(select(generations).where(generations.c.job_id == job_id).order_by(generations.c.n))
+    return tuple(
+        Generation(
+            text=row.text,
+            token_ids=tuple(row.token_ids),
+            prompt_vectors=row.prompt_vectors,
+            vector_count=row.n_vectors,
+            vector_dim=row.dim,
+        )
+        for row in rows
     )

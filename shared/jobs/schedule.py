@@ -3,7 +3,7 @@
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import Connection, and_, case, func, insert, literal, null, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, func, insert, literal, null, or_, select, update
 
 from shared.database import announcement
 from shared.errors import Expired, NotFound, WorkerLost
@@ -17,19 +17,20 @@ _ADMISSION_LOCK = 0x676C_616D_6D01
 _EXPIRY_BATCH = 1000
 
 
-def create(conn: Connection, new: NewJob) -> UUID:
-    """Queue a job. Raises NotFound when there is no such image."""
+def create(conn: Connection, new: NewJob, conversation_id: UUID | None = None, turn: int | None = None) -> UUID:
+    """Queue a job, maybe as a turn of a conversation. Raises NotFound when there is no such image, or no more."""
     job_id = uuid7()
-    columns = ["id", "image_id", "task", "prompt", "boxes", "priority", "expires_at"]
+    columns = ["id", "image_id", "task", "inputs", "conversation_id", "turn", "priority", "expires_at"]
     row = select(
         literal(job_id),
         images.c.id,
-        literal(new.task.value),
-        literal(new.prompt, jobs.c.prompt.type),
-        literal([list(box) for box in new.boxes] or None, jobs.c.boxes.type),
+        literal(new.ask.task.value),
+        literal(new.ask.inputs(), jobs.c.inputs.type),
+        literal(conversation_id, jobs.c.conversation_id.type),
+        literal(turn, jobs.c.turn.type),
         literal(new.priority),
         now + new.ttl,
-    ).where(images.c.id == new.image_id)
+    ).where(images.c.id == new.image_id, images.c.deleted_at.is_(None))
     inserted = conn.execute(
         insert(jobs).from_select(columns, row).returning(announcement(str(job_id), State.QUEUED.value))
     )
@@ -40,16 +41,35 @@ def create(conn: Connection, new: NewJob) -> UUID:
 
 def cancel(conn: Connection, job_id: UUID) -> bool:
     """Take a job away that is not finished; whoever runs it learns so from the next renewal."""
+    return bool(_cancel(conn, jobs.c.id == job_id))
+
+
+def withdraw_image(conn: Connection, image_id: str) -> str | None:
+    """Let no job read the image any more: unfinished ones on it are cancelled, results stay.
+
+    The key of its object, which the caller deletes after the commit; None when there was no such image. Doing it again
+    is harmless, and so is sending the image again.
+    """
+    key = conn.execute(
+        update(images)
+        .where(images.c.id == image_id)
+        .values(deleted_at=func.coalesce(images.c.deleted_at, now))
+        .returning(images.c.object_key)
+    ).scalar_one_or_none()
+    _cancel(conn, jobs.c.image_id == image_id)
+    return key
+
+
+def _cancel(conn: Connection, which: ColumnElement[bool]) -> list[UUID]:
     canceled = conn.execute(
         update(jobs)
-        .where(jobs.c.id == job_id, jobs.c.state.not_in(FINISHED))
+        .where(which, jobs.c.state.not_in(FINISHED))
         .values(state=State.CANCELED, finished_at=now, **RELEASED)
-        .returning(announced)
-    ).one_or_none()
-    if canceled is None:
-        return False
-    close_runs_of(conn, [job_id], Outcome.CANCELED)
-    return True
+        .returning(jobs.c.id, announced)
+    ).all()
+    job_ids = [row.id for row in canceled]
+    close_runs_of(conn, job_ids, Outcome.CANCELED)
+    return job_ids
 
 
 def admit(conn: Connection, window: int) -> list[Message]:

@@ -1,4 +1,4 @@
-"""A job as a client sees it."""
+"""A job, or a conversation, as a client sees it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,22 +7,21 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, func, select, tuple_
 
 from shared.errors import Problem
-from shared.jobs.records import Failure, ImageView, JobView, Phrase, Result, StageRun, Timing
+from shared.jobs.records import Answer, ConversationView, Failure, ImageView, JobView, Phrase, Result, StageRun, Timing
 from shared.jobs.statements import queued
 from shared.masks import Rle
 from shared.states import Outcome, Stage, State
-from shared.tables import images, jobs, phrases, results, stage_runs
-from shared.tasks import Task
+from shared.tables import answers, conversations, images, jobs, phrases, results, stage_runs
+from shared.tasks import Ask
 
 _FARTHEST_POSITION = 10_000
+_IMAGE = [images.c[name] for name in ("object_key", "media_type", "width", "height", "deleted_at")]
 
 
 def get(conn: Connection, job_id: UUID) -> JobView | None:
     """The job with its history and, once it succeeded, its result; None when there is no such job."""
     row = conn.execute(
-        select(jobs, images.c.object_key, images.c.media_type, images.c.width, images.c.height)
-        .join(images, images.c.id == jobs.c.image_id)
-        .where(jobs.c.id == job_id)
+        select(jobs, *_IMAGE).join(images, images.c.id == jobs.c.image_id).where(jobs.c.id == job_id)
     ).one_or_none()
     if row is None:
         return None
@@ -31,12 +30,12 @@ def get(conn: Connection, job_id: UUID) -> JobView | None:
     completed = {run.stage for run in runs if run.outcome is Outcome.COMPLETED}
     return JobView(
         id=row.id,
-        task=Task(row.task),
+        ask=Ask.restored(row.task, row.inputs),
         state=state,
-        prompt=row.prompt,
-        boxes=tuple(tuple(box) for box in row.boxes or ()),
+        conversation_id=row.conversation_id,
+        turn=row.turn,
         priority=row.priority,
-        image=ImageView(row.image_id, row.object_key, row.media_type, row.width, row.height),
+        image=_image(row),
         created_at=row.created_at,
         admitted_at=row.admitted_at,
         finished_at=row.finished_at,
@@ -46,6 +45,25 @@ def get(conn: Connection, job_id: UUID) -> JobView | None:
         stages=runs,
         error=_failure(row.error) if row.error else None,
         result=_result(conn, job_id) if state is State.SUCCEEDED else None,
+    )
+
+
+def get_conversation(conn: Connection, conversation_id: UUID) -> ConversationView | None:
+    """The conversation with its turns; None when there is no such one."""
+    row = conn.execute(
+        select(conversations, *_IMAGE)
+        .join(images, images.c.id == conversations.c.image_id)
+        .where(conversations.c.id == conversation_id)
+    ).one_or_none()
+    if row is None:
+        return None
+    turns = conn.execute(select(jobs.c.id).where(jobs.c.conversation_id == conversation_id).order_by(jobs.c.turn))
+    return ConversationView(row.id, _image(row), row.created_at, tuple(turns.scalars()))
+
+
+def _image(row: Row[Any]) -> ImageView:
+    return ImageView(
+        row.image_id, row.object_key, row.media_type, row.width, row.height, deleted=row.deleted_at is not None
     )
 
 
@@ -85,9 +103,16 @@ def _failure(error: Mapping[str, Any]) -> Failure:
 
 
 def _result(conn: Connection, job_id: UUID) -> Result:
-    row = conn.execute(select(results).where(results.c.job_id == job_id)).one()
-    found = conn.execute(select(phrases).where(phrases.c.job_id == job_id).order_by(phrases.c.n))
-    return Result(row.text, row.raw_text, tuple(_phrase(phrase) for phrase in found), row.model_fingerprint)
+    fingerprint = conn.execute(select(results.c.model_fingerprint).where(results.c.job_id == job_id)).scalar_one()
+    said = conn.execute(select(answers).where(answers.c.job_id == job_id).order_by(answers.c.n)).all()
+    found = conn.execute(select(phrases).where(phrases.c.job_id == job_id).order_by(phrases.c.n)).all()
+    return Result(
+        tuple(
+            Answer(answer.text, answer.raw_text, tuple(_phrase(row) for row in found if row.answer == answer.n))
+            for answer in said
+        ),
+        fingerprint,
+    )
 
 
 def _phrase(row: Row[Any]) -> Phrase:

@@ -51,6 +51,11 @@ def parse(answer: str) -> GroundedText:
     return GroundedText(text=clean.text, mentions=tuple(mentions))
 
 
+def clean(text: str) -> str:
+    """A text as every answer is shown: single spaces, none before punctuation."""
+    return parse(text).text
+
+
 class _CleanText:
     """Joins pieces with single spaces and none before punctuation, so that removed markup leaves no trace."""
 

@@ -19,6 +19,7 @@ class GlammTokenizer:
         self.tokenizer = tokenizer
         self.bos, self.eos = self._id("<s>"), self._id("</s>")
         self.bbox, self.seg = self._id("<bbox>"), self._id("[SEG]")
+        self.phrase, self.phrase_end = self._id("<p>"), self._id("</p>")
         for token in ADDED:
             self._id(token)
 

@@ -7,30 +7,37 @@ from typing import Self
 
 import torch
 from PIL import Image
+from torch import Tensor
 
-from shared.masks import Box
-from shared.stages.llm import LlmStage
-from shared.stages.pixel import GroundedPhrase, PixelInput, PixelStage
-from shared.stages.vision import VisionStage
+from shared.stages.llm import LlmInput, LlmOutput, LlmStage, PastTurn
+from shared.stages.pixel import GroundedAnswer, PixelInput, PixelStage, RawAnswer
+from shared.stages.questions import questions
+from shared.stages.vision import VisionOutput, VisionStage
+from shared.tasks import Ask, Box, Task
+
+GROUNDED_CAPTION = Ask(Task.GCG)
 
 
 @dataclass(frozen=True)
 class Request:
-    """One annotation to make. image: RGB; boxes: xyxy pixels; prompt: as the task takes it, None for its default."""
+    """One annotation to make. image: RGB; history: the earlier turns of a conversation on it, oldest first."""
 
     image: Image.Image
-    task: str = "gcg"
-    prompt: str | None = None
-    boxes: tuple[Box, ...] = ()
+    ask: Ask = GROUNDED_CAPTION
+    history: tuple[tuple[Ask, "Annotation"], ...] = ()
+
+    @property
+    def boxes(self) -> list[Box]:
+        """Those of the whole conversation, in its order."""
+        return [box for ask in (*(past for past, _ in self.history), self.ask) for box in ask.boxes]
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """text: the clean answer; raw_text: with its markup; phrases: one a mask, in the order of their [SEG]."""
+    """answers: one a question, see `shared.stages.questions`; raw_texts: the same with their markup."""
 
-    text: str
-    raw_text: str
-    phrases: tuple[GroundedPhrase, ...]
+    answers: tuple[GroundedAnswer, ...]
+    raw_texts: tuple[str, ...]
 
 
 class Glamm:
@@ -48,34 +55,42 @@ class Glamm:
         )
 
     def annotate(
-        self, image: Image.Image, task: str = "gcg", prompt: str | None = None, boxes: Sequence[Box] = ()
+        self, image: Image.Image, ask: Ask = GROUNDED_CAPTION, history: Sequence[tuple[Ask, Annotation]] = ()
     ) -> Annotation:
-        """One image's answer and masks. The caller has validated the request, as the gateway does."""
-        return self.annotate_batch([Request(image, task, prompt, tuple(boxes))])[0]
+        """One image's answers and masks, those of a grounded caption by default. The caller has validated the ask."""
+        return self.annotate_batch([Request(image, ask, tuple(history))])[0]
 
     def annotate_batch(self, requests: Sequence[Request]) -> list[Annotation]:
         """Every stage runs the requests as one batch."""
         seen = self.vision.run([self.vision.prepare(request.image, request.boxes) for request in requests])
-        answers = self.llm.run(
-            [
-                self.llm.prepare(request.task, request.prompt, tokens.global_tokens, tokens.region_tokens)
-                for request, tokens in zip(requests, seen, strict=True)
-            ]
-        )
-        decoded = self.pixel.run(
-            [
-                PixelInput(
-                    sam_embedding=tokens.sam_embedding,
-                    prompt_vectors=answer.prompt_vectors,
-                    width=request.image.width,
-                    height=request.image.height,
-                    raw_text=answer.text,
-                    expression=request.prompt if request.task == "refseg" else None,
-                )
-                for request, tokens, answer in zip(requests, seen, answers, strict=True)
-            ]
-        )
+        said = self.llm.run([self._prompts(request, found) for request, found in zip(requests, seen, strict=True)])
+        drawn = self.pixel.run([self._masks(*each) for each in zip(requests, seen, said, strict=True)])
         return [
-            Annotation(output.text, answer.text, output.phrases)
-            for output, answer in zip(decoded, answers, strict=True)
+            Annotation(masks.answers, tuple(answer.text for answer in output.answers))
+            for masks, output in zip(drawn, said, strict=True)
         ]
+
+    def _prompts(self, request: Request, seen: VisionOutput) -> LlmInput:
+        assert seen.global_tokens is not None
+        counts = [len(past.boxes) for past, _ in request.history] + [len(request.ask.boxes)]
+        regions: list[Tensor | None] = [None] * len(counts)
+        if seen.region_tokens is not None:
+            regions = list(seen.region_tokens.split_with_sizes(counts))
+        history = [
+            PastTurn(past, annotation.raw_texts, tokens)
+            for (past, annotation), tokens in zip(request.history, regions[:-1], strict=True)
+        ]
+        return self.llm.prepare(request.ask, seen.global_tokens, regions[-1], history)
+
+    def _masks(self, request: Request, seen: VisionOutput, said: LlmOutput) -> PixelInput:
+        assert seen.sam_embedding is not None
+        width, height = request.image.size
+        return PixelInput(seen.sam_embedding, width, height, raw_answers(request.ask, said))
+
+
+def raw_answers(ask: Ask, output: LlmOutput) -> tuple[RawAnswer, ...]:
+    """The llm stage's answers as the pixel stage takes them."""
+    return tuple(
+        RawAnswer(answer.text, answer.prompt_vectors, question.expression)
+        for question, answer in zip(questions(ask), output.answers, strict=True)
+    )

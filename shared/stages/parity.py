@@ -25,7 +25,7 @@ from shared.model.lmm import Lmm
 from shared.model.parts import VisionEncoders
 from shared.model.pixel_decoder import PixelDecoder
 from shared.model.tokenizer import GlammTokenizer
-from shared.stages.llm import LlmInput, LlmStage
+from shared.stages.llm import LlmInput, LlmStage, Prompt
 
 RECORD_FILE = "record.safetensors"
 TOLERANCE = 1e-4
@@ -183,8 +183,9 @@ def _greedy(record: _Record, vision: VisionEncoders, lmm: Lmm, pixel: PixelDecod
         regions = record.regions(ids, lambda: _region_tokens(record, vision))
         image = vision.clip.global_tokens(record["clip_pixel_values"])[0]
         stage = LlmStage(lmm, record.tokenizer, max_new_tokens=room)
-        (output,) = stage.run([LlmInput(tuple(ids.tolist()), image, regions)])
-        return torch.cat([ids, torch.tensor(output.token_ids)])[None], output.prompt_vectors
+        (output,) = stage.run([LlmInput(image, (Prompt(tuple(ids.tolist()), regions),))])
+        (said,) = output.answers
+        return torch.cat([ids, torch.tensor(said.token_ids)])[None], said.prompt_vectors
 
     def masks() -> Tensor:
         prompts = answer()[1]

@@ -24,9 +24,9 @@ def job() -> Callable[..., schema.Job]:
         data: dict[str, Any] = {
             "id": "01900000-0000-7000-8000-000000000000",
             "task": "gcg",
+            "request": {"task": "gcg"},
             "state": "succeeded",
-            "prompt": None,
-            "boxes": [],
+            "turn": None,
             "image": {"id": "0" * 64, "width": 64, "height": 48, "media_type": "image/png"},
             "created_at": now,
             "finished_at": now,
@@ -35,7 +35,7 @@ def job() -> Callable[..., schema.Job]:
             "stages": [],
             "error": None,
             "result": None,
-            "links": {"self": "/jobs/x", "image": "/images/x", "overlay": None},
+            "links": {"self": "/jobs/x", "image": "/images/x", "overlay": None, "conversation": None},
         }
         return schema.Job.model_validate(data | changes)
 

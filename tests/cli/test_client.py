@@ -8,6 +8,7 @@ import pytest
 
 from services.cli.client import GlammClient, Refused, Unreachable
 from shared.errors import InvalidInput
+from shared.tasks import Ask, Task
 
 JOB = UUID("01900000-0000-7000-8000-000000000000")
 Answer = tuple[int, dict[str, str], bytes]
@@ -39,7 +40,7 @@ def test_a_problem_becomes_an_error_with_its_members(serve):
     }
     server = serve(as_json(422, problem))
     with GlammClient(server.url) as client, pytest.raises(Refused) as caught:
-        client.create_job("0" * 64, prompt=" ")
+        client.create_job("0" * 64, Ask(Task.GCG, " "))
     assert caught.value.to_problem().to_json() == problem
     assert caught.value.blames_the_request
     assert len(server.requests) == 1, "a refusal is not tried again"

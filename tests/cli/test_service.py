@@ -20,7 +20,8 @@ from services.cli.client import GlammClient, Refused
 from services.cli.main import main
 from shared import masks
 from shared.masks import Rle
-from shared.tasks import Task
+from shared.schema import to_ask
+from shared.tasks import Ask, Task
 from tests.tiny import write_checkpoint
 
 PATIENCE = 300.0
@@ -123,10 +124,27 @@ def test_the_client_takes_an_image_through_to_its_pictures(client, picture):
 
 def test_the_client_asks_about_a_region(client, picture):
     stored = client.upload_image(picture.read_bytes())
-    created = client.create_job(stored.id, Task.REGION_CAPTION, boxes=[(40, 30, 110, 100)])
+    ask = Ask(Task.REGION_CAPTION, boxes=((40, 30, 110, 100),))
+    created = client.create_job(stored.id, ask)
     job = client.wait_for(created.id, timeout=PATIENCE)
     assert job.state == "succeeded", job.error
-    assert job.boxes == [(40, 30, 110, 100)]
+    assert to_ask(job.request) == ask
+
+
+def test_the_client_holds_a_conversation_and_ends_it_with_its_image(client):
+    file = io.BytesIO()
+    Image.new("RGB", (96, 64), "teal").save(file, "PNG")
+    stored = client.upload_image(file.getvalue())
+    talk = client.begin_conversation(stored.id)
+    first = client.wait_for(client.take_turn(talk.id, Ask(Task.CAPTION)).id, timeout=PATIENCE)
+    question = Ask(Task.VQA, "What is <box1>?", ((0, 0, 50, 50),))
+    second = client.wait_for(client.take_turn(talk.id, question).id, timeout=PATIENCE)
+    assert (first.turn, second.turn) == (1, 2)
+    assert [turn.stages[0].cached for turn in (first, second)] == [False, True]
+    assert client.conversation(talk.id).turns == [f"/jobs/{first.id}", f"/jobs/{second.id}"]
+    client.delete_image(stored.id)
+    with pytest.raises(Refused, match="deleted"):
+        client.take_turn(talk.id, question)
 
 
 def test_the_client_raises_what_the_service_refuses(client):
@@ -156,11 +174,12 @@ def test_annotate_prints_each_answer_and_writes_its_files(glamm, picture, tmp_pa
 
 
 def test_annotate_can_print_json_alone(glamm, picture):
-    run = glamm("annotate", picture, "--json", "--task", "refseg", "--prompt", "the red ball")
+    run = glamm("annotate", picture, "--json", "--task", "refseg", "--expression", "the red ball")
     assert run.code == 0, run.err
     (line,) = run.out.splitlines()
     job = json.loads(line)
-    assert (job["task"], job["prompt"], job["state"]) == ("refseg", "the red ball", "succeeded")
+    assert (job["task"], job["state"]) == ("refseg", "succeeded")
+    assert [answer["expression"] for answer in job["result"]["answers"]] == ["the red ball"]
 
 
 def test_a_stack_is_found_by_its_variable_too(glamm, picture, service, monkeypatch):
@@ -172,12 +191,11 @@ def test_a_stack_is_found_by_its_variable_too(glamm, picture, service, monkeypat
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--task", "refseg"], "prompt"),
+        (["--task", "ground", "--caption", "a dog", "--phrase", "a cat"], "phrases[0]"),
         (["--prompt", " "], "prompt"),
         (["--prompt", "<image>"], "<image>"),
         (["--task", "region_caption", "--box", "0,0,9999,10"], "boxes[0]"),
         (["--task", "region_caption", "--box", "5,5,5,10"], "boxes[0]"),
-        (["--box", "1,2,3,4"], "boxes"),
     ],
 )
 def test_what_the_service_refuses_is_one_line_and_exit_code_2(glamm, picture, arguments, told):

@@ -24,7 +24,7 @@ def phrase(n: int, text: str | None, span: tuple[int, int] | None) -> dict[str, 
 
 
 def result(text: str, *phrases: dict[str, Any]) -> dict[str, Any]:
-    return {"text": text, "phrases": list(phrases), "overlay_url": "/jobs/x/overlay.png", "model": "f"}
+    return {"text": text, "answers": [], "phrases": list(phrases), "overlay_url": "/jobs/x/overlay.png", "model": "f"}
 
 
 def stage(name: str, outcome: str, total_ms: float | None, cached: bool = False) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from services.gateway.app import create_app
 from shared import jobs, masks, tables
 from shared.database import create_engine
 from shared.errors import Problem
-from shared.jobs import Generation, Phrase, Result, Stage, Timing
+from shared.jobs import Answer, Generation, Phrase, Result, Stage, Timing
 from shared.objects import ObjectStore
 from shared.settings import Settings
 
@@ -70,9 +70,8 @@ class Backstage:
     def finish(self, run: jobs.Run, result: Result) -> None:
         """From the running llm stage to the end."""
         with self.engine.begin() as connection:
-            assert jobs.complete_llm(
-                connection, run, Generation(result.raw_text, (1, 2), b"", 0, 0), Timing(5, 6, 7, 8)
-            )
+            said = [Generation(answer.raw_text, (1, 2), b"", 0, 0) for answer in result.answers]
+            assert jobs.complete_llm(connection, run, said, Timing(5, 6, 7, 8))
         run = self.start(run.job_id, Stage.PIXEL)
         with self.engine.begin() as connection:
             assert jobs.complete_pixel(connection, run, result, Timing(9, 10, 11, 12))
@@ -137,15 +136,15 @@ def result() -> Result:
     mask = np.zeros((32, 48), dtype=bool)
     mask[4:12, 10:30] = True
     nothing = np.zeros((32, 48), dtype=bool)
-    return Result(
+    answer = Answer(
         text="A red ball lies on grass.",
         raw_text="<p> A red ball </p> [SEG] lies on <p> grass </p> [SEG].",
         phrases=(
             Phrase("A red ball", (0, 10), masks.encode(mask), (10.0, 4.0, 30.0, 12.0), 160, 0.9),
             Phrase("grass", (19, 24), masks.encode(nothing), None, 0, 0.2),
         ),
-        fingerprint="weights-1",
     )
+    return Result((answer,), "weights-1")
 
 
 def picture(width: int = 48, height: int = 32, mode: str = "RGB", seed: int = 0) -> Image.Image:

@@ -111,9 +111,26 @@ BAD_REQUESTS: dict[str, tuple[dict[str, Any], str]] = {
     "blank prompt": ({"task": "gcg", "prompt": " \n\t"}, "prompt"),
     "prompt of 100 kB": ({"task": "gcg", "prompt": "a" * 100_000}, "prompt"),
     "prompt with a null character": ({"task": "gcg", "prompt": "a\0b"}, "prompt"),
-    "prompt that steers the model": ({"task": "refseg", "prompt": "the dog [SEG]"}, "prompt"),
-    "no prompt where one is needed": ({"task": "refseg"}, "prompt"),
+    "prompt that steers the model": ({"task": "gcg", "prompt": "the dog [SEG]"}, "prompt"),
+    "prompt where none belongs": ({"task": "refseg", "expressions": ["a dog"], "prompt": "a dog"}, "prompt"),
+    "no expressions": ({"task": "refseg"}, "expressions"),
+    "an empty list of expressions": ({"task": "refseg", "expressions": []}, "expressions"),
+    "an empty expression": ({"task": "refseg", "expressions": ["a dog", ""]}, "expressions[1]"),
+    "an expression that is a number": ({"task": "refseg", "expressions": ["a dog", 7]}, "expressions[1]"),
+    "65 expressions": ({"task": "refseg", "expressions": ["a dog"] * 65}, "expressions"),
+    "no question": ({"task": "vqa"}, "question"),
+    "empty question": ({"task": "vqa", "question": " "}, "question"),
+    "question about a box that is not there": (
+        {"task": "vqa", "question": "What is <box2>?", "boxes": [[0, 0, 9, 9]]},
+        "question",
+    ),
+    "no caption": ({"task": "ground"}, "caption"),
+    "caption with markup": ({"task": "ground", "caption": "a <b>dog</b>"}, "caption"),
+    "phrase that the caption lacks": ({"task": "ground", "caption": "a dog", "phrases": ["a cat"]}, "phrases[0]"),
     "no box where one is needed": ({"task": "region_caption"}, "boxes"),
+    "an empty list of boxes": ({"task": "region_caption", "boxes": []}, "boxes"),
+    "65 boxes": ({"task": "region_caption", "boxes": [[0, 0, 9, 9]] * 65}, "boxes"),
+    "inverted box": ({"task": "region_caption", "boxes": [[9, 0, 0, 9]]}, "boxes[0]"),
     "boxes where none belong": ({"task": "gcg", "boxes": [[0, 0, 9, 9]]}, "boxes"),
     "box beyond the image": ({"task": "region_caption", "boxes": [[0, 0, 10, 4900]]}, "boxes[0]"),
     "box without area": ({"task": "region_caption", "boxes": [[5, 5, 5, 9]]}, "boxes[0]"),
@@ -127,7 +144,7 @@ BAD_REQUESTS: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("name", BAD_REQUESTS)
 async def test_a_bad_request_is_refused_in_json_and_as_a_form(api, refused, png, name: str) -> None:
     fields, field = BAD_REQUESTS[name]
-    form = {key: json.dumps(value) if key == "boxes" else value for key, value in fields.items()}
+    form = {key: json.dumps(value) if isinstance(value, list) else value for key, value in fields.items()}
     await refused("POST", "/jobs", 422, field, files={"image": ("a.png", png, "image/png")}, data=form)
 
     image_id = (await api.post("/images", content=png)).json()["id"]
@@ -235,5 +252,6 @@ async def test_a_malformed_image_id_is_refused(refused, image_id: str) -> None:
 
 
 async def test_an_image_sent_with_a_bad_job_is_not_kept(refused, api, backstage, png) -> None:
-    await refused("POST", "/jobs", 422, "prompt", files={"image": ("a.png", png, "image/png")}, data={"task": "refseg"})
+    file = {"image": ("a.png", png, "image/png")}
+    await refused("POST", "/jobs", 422, "expressions", files=file, data={"task": "refseg"})
     assert (await api.get(f"/images/{sha256(png).hexdigest()}")).status_code == 404

@@ -11,16 +11,18 @@ from starlette.types import Message
 from services.gateway.body import MAX_JSON_BYTES, Submission, read_image, read_submission
 from shared.errors import InvalidInput
 from shared.images import Limits
+from shared.schema import RegionCaptionRequest, to_ask
+from shared.tasks import Ask, Task
 
 LIMITS = Limits(max_bytes=1000, max_pixels=1, max_side=1)
 
 FORM = (
-    b'--x\r\nContent-Disposition: form-data; name="task"\r\n\r\ngcg\r\n'
+    b'--x\r\nContent-Disposition: form-data; name="task"\r\n\r\nregion_caption\r\n'
     b'--x\r\nContent-Disposition: form-data; name="boxes"\r\n\r\n[[1, 2, 3, 4]]\r\n'
     b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\nContent-Type: image/png\r\n\r\n'
     b"\x89PNG and so on\r\n--x--\r\n"
 )
-JSON = b'{"image_id": "%s", "task": "refseg", "prompt": "a dog", "boxes": [[1, 2, 3.5, 4e0]]}' % (b"0" * 64)
+JSON = b'{"image_id": "%s", "task": "vqa", "question": "a dog", "boxes": [[1, 2, 3.5, 4e0]]}' % (b"0" * 64)
 
 
 def request(content_type: str, pieces: list[bytes]) -> Request:
@@ -60,10 +62,12 @@ places = st.lists(st.floats(0, 1), max_size=5)
 def test_a_body_means_the_same_in_any_pieces(places: list[float]) -> None:
     form = read(read_submission, "multipart/form-data; boundary=x", cut(FORM, places))
     assert isinstance(form, Submission)
-    assert (form.image, form.fields.task, form.fields.boxes) == (b"\x89PNG and so on", "gcg", [(1, 2, 3, 4)])
+    assert form.image == b"\x89PNG and so on"
+    assert form.request == RegionCaptionRequest(task=Task.REGION_CAPTION, boxes=[(1, 2, 3, 4)])
     job = read(read_submission, "application/json", cut(JSON, places))
     assert isinstance(job, Submission)
-    assert (job.image, job.fields.prompt, job.fields.boxes) == ("0" * 64, "a dog", [(1, 2, 3.5, 4)])
+    assert job.image == "0" * 64
+    assert to_ask(job.request) == Ask(Task.VQA, "a dog", ((1, 2, 3.5, 4),))
 
 
 @settings(deadline=None)

@@ -1,6 +1,7 @@
 """POST /jobs and GET /jobs/{id}: what goes in, and what a client sees on the way and at the end."""
 
 import json
+from dataclasses import replace
 from hashlib import sha256
 from uuid import UUID
 
@@ -9,7 +10,7 @@ import pytest
 
 from shared import jobs, tables
 from shared.errors import InvalidInput
-from shared.jobs import Stage
+from shared.jobs import Answer, Result, Stage
 from shared.objects import key_of
 from shared.schema import Job
 
@@ -30,12 +31,12 @@ async def see(api, job_id: UUID) -> Job:
 
 async def test_a_job_on_a_stored_image_is_queued(api, backstage, png) -> None:
     image = (await api.post("/images", content=png)).json()
-    request = {"image_id": image["id"], "task": "refseg", "prompt": "the dog on the left"}
-    answer = await api.post("/jobs", json=request)
+    request = {"task": "refseg", "expressions": ["the dog on the left", "a tree"]}
+    answer = await api.post("/jobs", json={"image_id": image["id"], **request})
     assert answer.status_code == 202
     job = Job.model_validate_json(answer.content)
     assert answer.headers["Location"] == job.links.self == f"/jobs/{job.id}"
-    assert (job.state, job.task, job.prompt, job.boxes) == ("queued", "refseg", "the dog on the left", [])
+    assert (job.state, job.task, job.request.model_dump(), job.turn) == ("queued", "refseg", request, None)
     assert (job.queue_position, job.progress, job.stages, job.error, job.result) == (1, 0, [], None, None)
     assert job.image.model_dump() == {"id": image["id"], "width": 48, "height": 32, "media_type": "image/png"}
     assert await see(api, job.id) == job
@@ -46,7 +47,7 @@ async def test_a_job_on_a_stored_image_is_queued(api, backstage, png) -> None:
 async def test_an_image_may_come_with_its_job(api, backstage, png) -> None:
     job = await submit(api, png, prompt="Describe it.")
     image_id = sha256(png).hexdigest()
-    assert (job.image.id, job.prompt) == (image_id, "Describe it.")
+    assert (job.image.id, job.request.model_dump()) == (image_id, {"task": "gcg", "prompt": "Describe it."})
     assert backstage.objects.get(key_of(image_id)) == png
 
 
@@ -59,7 +60,7 @@ async def test_a_form_may_name_a_stored_image(api, png) -> None:
 async def test_boxes_are_pixels_of_the_upright_image(api, photo) -> None:
     boxes = [[0.0, 40.0, 32.0, 48.0]]
     job = await submit(api, photo, task="region_caption", boxes=json.dumps(boxes))
-    assert [list(box) for box in job.boxes] == boxes
+    assert job.request.model_dump(mode="json")["boxes"] == boxes
     assert (job.image.width, job.image.height) == (32, 48)
 
 
@@ -107,6 +108,43 @@ async def test_a_finished_job_carries_text_spans_masks_boxes_and_scores(api, bac
     assert (grass.n, grass.span, grass.box) == (1, (19, 24), None)
     assert ball.mask_url == f"/jobs/{job.id}/masks/0.png"
     assert done.result.overlay_url == done.links.overlay == f"/jobs/{job.id}/overlay.png"
+
+
+async def test_each_expression_has_its_answer_and_its_masks(api, backstage, png, result) -> None:
+    """The second expression is not in the image: an answer without a mask."""
+    expressions = ["the ball", "the dog", "the grass"]
+    job = await submit(api, png, task="refseg", expressions=json.dumps(expressions))
+    ball, grass = (replace(phrase, span=None) for phrase in result.phrases)
+    answers = (
+        Answer("Sure, it is.", "Sure, it is [SEG].", (ball,)),
+        Answer("There is no dog.", "There is no dog."),
+        Answer("It is here.", "It is <p> here </p> [SEG].", (replace(grass, span=(6, 10)),)),
+    )
+    backstage.succeed(job.id, Result(answers, "weights-1"))
+    done = (await see(api, job.id)).result
+    assert done is not None
+    assert done.text == "Sure, it is.\nThere is no dog.\nIt is here."
+    assert [(answer.expression, answer.box, answer.phrases) for answer in done.answers] == [
+        ("the ball", None, [0]),
+        ("the dog", None, []),
+        ("the grass", None, [1]),
+    ]
+    assert [done.text[slice(*answer.span)] for answer in done.answers] == [answer.text for answer in answers]
+    assert done.phrases[0].span is None
+    assert done.phrases[1].span is not None
+    assert done.text[slice(*done.phrases[1].span)] == "here"
+
+
+async def test_each_region_has_its_description(api, backstage, png) -> None:
+    boxes = [[0.0, 0.0, 9.0, 9.0], [10.0, 10.0, 40.0, 30.0]]
+    job = await submit(api, png, task="region_caption", boxes=json.dumps(boxes))
+    backstage.succeed(job.id, Result((Answer("A dog.", "A dog."), Answer("A tree.", "A tree.")), "weights-1"))
+    done = (await see(api, job.id)).result
+    assert done is not None
+    assert [(answer.text, list(answer.box or ())) for answer in done.answers] == [
+        ("A dog.", boxes[0]),
+        ("A tree.", boxes[1]),
+    ]
 
 
 async def test_a_failed_job_says_why_and_where(api, backstage, png) -> None:
@@ -160,7 +198,5 @@ async def test_the_job_that_is_queued_is_the_one_that_was_asked_for(api, backsta
         row = connection.execute(tables.jobs.select()).one()
         view = jobs.get(connection, job.id)
     assert view is not None
-    assert (row.id, row.task, row.prompt, row.boxes, row.priority) == (
-        job.id, "region_caption", None, [[1, 2, 3.5, 4]], 0
-    )  # fmt: skip
+    assert (row.id, row.task, row.inputs, row.priority) == (job.id, "region_caption", {"boxes": [[1, 2, 3.5, 4]]}, 0)
     assert (view.expires_at - view.created_at).days == 7

@@ -15,10 +15,14 @@ from shared.settings import Settings
 ROUTES = {
     ("post", "/images"): {"200", "201", "413", "415", "422", "503"},
     ("get", "/images/{image_id}"): {"200", "404", "422", "503"},
+    ("delete", "/images/{image_id}"): {"204", "404", "422", "503"},
     ("post", "/jobs"): {"202", "413", "415", "422", "503"},
     ("get", "/jobs/{job_id}"): {"200", "404", "422", "503"},
     ("get", "/jobs/{job_id}/masks/{n}.png"): {"200", "404", "409", "422", "503"},
     ("get", "/jobs/{job_id}/overlay.png"): {"200", "404", "409", "422", "503"},
+    ("post", "/conversations"): {"201", "413", "415", "422", "503"},
+    ("get", "/conversations/{conversation_id}"): {"200", "404", "422", "503"},
+    ("post", "/conversations/{conversation_id}/turns"): {"202", "404", "409", "413", "415", "422", "503"},
     ("get", "/healthz"): {"200"},
     ("get", "/readyz"): {"200", "503"},
 }
@@ -76,11 +80,11 @@ def test_every_reference_leads_somewhere(document) -> None:
     known = document["components"]["schemas"]
     references = {part.split('"')[0] for part in json.dumps(document).split('"#/components/schemas/')[1:]}
     assert references <= set(known)
-    assert {"JobRequest", "Problem", "Task", "Job"} <= set(known)
+    assert {"GcgJob", "VqaRequest", "ConversationRequest", "Problem", "Task", "Job"} <= set(known)
     assert "HTTPValidationError" not in known
 
 
-@pytest.mark.parametrize("example", [openapi.QUEUED_JOB, openapi.FINISHED_JOB])
+@pytest.mark.parametrize("example", [openapi.QUEUED_JOB, openapi.FINISHED_JOB, openapi.QUEUED_TURN])
 def test_the_examples_of_jobs_are_what_clients_can_read(example: dict[str, Any]) -> None:
     job = schema.Job.model_validate(example)
     for phrase in job.result.phrases if job.result else ():

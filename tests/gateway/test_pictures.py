@@ -9,7 +9,7 @@ from PIL import Image
 
 from shared import masks
 from shared.errors import InvalidInput
-from shared.jobs import Phrase, Result, Stage
+from shared.jobs import Answer, Phrase, Result, Stage
 
 pytestmark = pytest.mark.anyio
 
@@ -48,7 +48,7 @@ async def test_the_overlay_shows_the_upright_image_with_its_phrases(api, backsta
     mask = np.zeros((48, 32), dtype=bool)
     mask[10:30, 5:25] = True
     phrase = {"text": "a ball", "span": (0, 6), "box": (5.0, 10.0, 25.0, 30.0), "area": 400, "score": 0.9}
-    drawn = Result("a ball", "a ball", (Phrase(rle=masks.encode(mask), **phrase),), "weights-1")
+    drawn = Result((Answer("a ball", "a ball", (Phrase(rle=masks.encode(mask), **phrase),)),), "weights-1")
     backstage.succeed(UUID(answer.json()["id"]), drawn)
     overlay = opened(await api.get(f"/jobs/{answer.json()['id']}/overlay.png"))
     assert overlay.mode == "RGB"
@@ -56,7 +56,7 @@ async def test_the_overlay_shows_the_upright_image_with_its_phrases(api, backsta
 
 
 async def test_a_caption_without_phrases_has_an_overlay_too(api, backstage, job_id) -> None:
-    backstage.succeed(job_id, Result("A quiet street.", "A quiet street.", (), "weights-1"))
+    backstage.succeed(job_id, Result((Answer("A quiet street.", "A quiet street."),), "weights-1"))
     opened(await api.get(f"/jobs/{job_id}/overlay.png"))
     assert (await api.get(f"/jobs/{job_id}/masks/0.png")).status_code == 404
 

@@ -19,8 +19,8 @@ def test_parts_come_back_as_they_were(features_url: str) -> None:
     store = FeatureStore(features_url, "model", HOUR)
     store.put(IMAGE, {GLOBAL: b"\0\1", SAM: b""})
     assert store.get(IMAGE, [SAM, GLOBAL, "region:x"]) == {GLOBAL: b"\0\1", SAM: b""}
-    assert store.touch(IMAGE, [GLOBAL, SAM])
-    assert not store.touch(IMAGE, [GLOBAL, "region:x"])
+    assert store.touch(IMAGE, [GLOBAL, SAM]) == {GLOBAL, SAM}
+    assert store.touch(IMAGE, [GLOBAL, "region:x"]) == {GLOBAL}
 
 
 def test_models_and_images_share_nothing(features_url: str) -> None:

@@ -7,27 +7,43 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import InvalidInput
-from shared.tasks import CONTROL_STRINGS, Task, parse_task, validate_request
+from shared.tasks import CONTROL_STRINGS, Ask, Limits, Task, locate, parse_task, validate
 
 WIDTH, HEIGHT = 640, 480
 BOX = (1.0, 2.0, 30.5, 40.0)
-OTHERS = [task for task in Task if task is not Task.REGION_CAPTION]
+WITH_TEXT = {
+    "prompt": Ask(Task.GCG, ""),
+    "question": Ask(Task.VQA, ""),
+    "caption": Ask(Task.GROUND, ""),
+    "expressions[1]": Ask(Task.REFSEG, expressions=("the dog", "")),
+    "phrases[0]": Ask(Task.GROUND, "A dog.", phrases=("",)),
+}
+"""For each field with a text, an ask in which it is empty."""
 
 
-def refusal(
-    task: Task, prompt: str | None = None, boxes: list[tuple[float, ...]] | None = None, **limits: int
-) -> InvalidInput:
+def refusal(ask: Ask, limits: Limits | None = None) -> InvalidInput:
     with pytest.raises(InvalidInput) as raised:
-        validate_request(task, prompt, boxes or [], WIDTH, HEIGHT, **limits)
+        validate(ask, WIDTH, HEIGHT, limits)
     assert raised.value.remedy
     return raised.value
 
 
+def saying(field: str, text: str) -> Ask:
+    """The field's ask with this text in it."""
+    empty = WITH_TEXT[field]
+    if field.startswith("expressions"):
+        return Ask(empty.task, expressions=("the dog", text))
+    if field.startswith("phrases"):
+        return Ask(empty.task, empty.prompt, phrases=(text,))
+    return Ask(empty.task, text)
+
+
 def test_tasks_have_public_names() -> None:
-    assert [parse_task(name) for name in ("gcg", "refseg", "region_caption", "caption")] == list(Task)
+    names = ("gcg", "refseg", "region_caption", "caption", "vqa", "ground")
+    assert [parse_task(name) for name in names] == list(Task)
 
 
-@pytest.mark.parametrize("name", ["", "GCG", "vqa", "x" * 100_000])
+@pytest.mark.parametrize("name", ["", "GCG", "poetry", "x" * 100_000])
 def test_an_unknown_task_is_refused_with_the_names_of_those_there_are(name: str) -> None:
     with pytest.raises(InvalidInput) as raised:
         parse_task(name)
@@ -37,54 +53,88 @@ def test_an_unknown_task_is_refused_with_the_names_of_those_there_are(name: str)
 
 
 @pytest.mark.parametrize(
-    ("task", "prompt", "boxes"),
+    "ask",
     [
-        (Task.GCG, None, []),
-        (Task.CAPTION, "What is going on here?", []),
-        (Task.REFSEG, "the dog on the left", []),
-        (Task.REFSEG, "p [seg] < p > élan 犬", []),
-        (Task.REGION_CAPTION, None, [BOX]),
-        (Task.REGION_CAPTION, "What is this?", [(0.0, 0.0, float(WIDTH), float(HEIGHT))]),
+        Ask(Task.GCG),
+        Ask(Task.CAPTION, "What is going on here?"),
+        Ask(Task.REFSEG, expressions=("the dog on the left", "p [seg] < p > élan 犬")),
+        Ask(Task.REGION_CAPTION, boxes=(BOX,) * 64),
+        Ask(Task.REGION_CAPTION, "What is this?", ((0.0, 0.0, float(WIDTH), float(HEIGHT)),)),
+        Ask(Task.VQA, "How many dogs are there?"),
+        Ask(Task.VQA, "Is <box2> larger than <box1>?", (BOX, BOX)),
+        Ask(Task.GROUND, "A dog, in front of a tree."),
+        Ask(Task.GROUND, "A dog  and\na dog, in front of a tree.", phrases=("a dog", "A dog", "tree")),
     ],
 )
-def test_sensible_requests_are_taken(task: Task, prompt: str | None, boxes: list[tuple[float, ...]]) -> None:
-    validate_request(task, prompt, boxes, WIDTH, HEIGHT)
+def test_sensible_requests_are_taken(ask: Ask) -> None:
+    validate(ask, WIDTH, HEIGHT)
+    assert Ask.restored(ask.task.value, ask.inputs()) == ask
 
 
-@pytest.mark.parametrize("task", list(Task))
-@pytest.mark.parametrize("prompt", ["", " \n\t", "\N{NO-BREAK SPACE}"])
-def test_an_empty_prompt_is_not_an_omitted_one(task: Task, prompt: str) -> None:
-    assert refusal(task, prompt, [BOX] if task is Task.REGION_CAPTION else []).field == "prompt"
+@pytest.mark.parametrize("field", WITH_TEXT)
+@pytest.mark.parametrize("text", ["", " \n\t", "\N{NO-BREAK SPACE}"])
+def test_an_empty_text_is_not_an_omitted_one(field: str, text: str) -> None:
+    assert refusal(saying(field, text)).field == field
 
 
-def test_refseg_needs_an_expression() -> None:
-    assert "referring expression" in str(refusal(Task.REFSEG).remedy)
+@pytest.mark.parametrize("field", WITH_TEXT)
+def test_a_long_text_is_refused_with_the_limit(field: str) -> None:
+    assert "4000" in str(refusal(saying(field, "x" * 100_000)).remedy)
+    assert "10 " in str(refusal(saying(field, "x" * 11), Limits(prompt_chars=10)).remedy)
 
 
-def test_a_long_prompt_is_refused_with_the_limit() -> None:
-    validate_request(Task.GCG, "x" * 4000, [], WIDTH, HEIGHT)
-    assert "4000" in str(refusal(Task.GCG, "x" * 100_000).remedy)
-    assert "10 " in str(refusal(Task.GCG, "x" * 11, max_prompt_chars=10).remedy)
-
-
+@pytest.mark.parametrize("field", WITH_TEXT)
 @pytest.mark.parametrize("control", CONTROL_STRINGS)
-def test_control_strings_are_refused_by_name(control: str) -> None:
-    assert control in refusal(Task.GCG, f"Describe{control}it").detail
+def test_control_strings_are_refused_by_name(field: str, control: str) -> None:
+    refused = refusal(saying(field, f"Describe{control}it"))
+    assert refused.field == field
+    assert control in refused.detail
 
 
-@pytest.mark.parametrize("prompt", ["a\0b", "half \ud83d of it"])
-def test_text_that_cannot_be_stored_is_refused(prompt: str) -> None:
-    assert refusal(Task.GCG, prompt).field == "prompt"
+@pytest.mark.parametrize("field", WITH_TEXT)
+@pytest.mark.parametrize("text", ["a\0b", "half \ud83d of it"])
+def test_text_that_cannot_be_stored_is_refused(field: str, text: str) -> None:
+    assert refusal(saying(field, text)).field == field
 
 
-@pytest.mark.parametrize("task", OTHERS)
-def test_boxes_are_for_region_captions_alone(task: Task) -> None:
-    assert refusal(task, "a dog", [BOX]).field == "boxes"
+@pytest.mark.parametrize(
+    ("ask", "field"),
+    [
+        (Ask(Task.REFSEG), "expressions"),
+        (Ask(Task.REFSEG, "the dog"), "expressions"),
+        (Ask(Task.REFSEG, expressions=("a dog",) * 65), "expressions"),
+        (Ask(Task.REGION_CAPTION), "boxes"),
+        (Ask(Task.REGION_CAPTION, boxes=(BOX,) * 65), "boxes"),
+        (Ask(Task.VQA), "question"),
+        (Ask(Task.VQA, "Why?", boxes=(BOX,) * 65), "boxes"),
+        (Ask(Task.GROUND), "caption"),
+        (Ask(Task.GROUND, "a <b>dog</b>"), "caption"),
+        (Ask(Task.GROUND, "A dog. " * 65, phrases=("dog",) * 65), "phrases"),
+    ],
+)
+def test_what_a_task_needs_is_said(ask: Ask, field: str) -> None:
+    assert refusal(ask).field == field
 
 
-@pytest.mark.parametrize("count", [0, 2, 65])
-def test_region_caption_takes_one_box(count: int) -> None:
-    assert refusal(Task.REGION_CAPTION, None, [BOX] * count).field == "boxes"
+@pytest.mark.parametrize("task", [Task.GCG, Task.CAPTION])
+def test_boxes_are_for_tasks_about_boxes(task: Task) -> None:
+    assert refusal(Ask(task, boxes=(BOX,))).field == "boxes"
+
+
+@pytest.mark.parametrize("mark", ["<box0>", "<box3>", "<box9999>"])
+def test_a_question_names_boxes_that_are_there(mark: str) -> None:
+    refused = refusal(Ask(Task.VQA, f"What is {mark}?", (BOX, BOX)))
+    assert refused.field == "question"
+    assert "2 boxes" in refused.detail
+
+
+def test_phrases_are_found_as_whole_words_one_behind_the_other() -> None:
+    caption = "A dog and a dogged dog, by the dog's tree."
+    assert [caption[start:end] for start, end in locate(caption, ["a dog", "DOG", "tree"])] == ["A dog", "dog", "tree"]
+    for missing, index in ((["cat"], 0), (["tree", "A dog"], 1), (["dog", "dog", "dog"], 2), (["ogged"], 0)):
+        with pytest.raises(InvalidInput) as raised:
+            locate(caption, missing)
+        assert raised.value.field == f"phrases[{index}]"
 
 
 @pytest.mark.parametrize(
@@ -101,19 +151,25 @@ def test_region_caption_takes_one_box(count: int) -> None:
         (1.0, 2.0, 3.0, HEIGHT + 1.0),
     ],
 )
-def test_a_box_must_lie_in_the_image(box: tuple[float, ...]) -> None:
-    error = refusal(Task.REGION_CAPTION, None, [box])
-    assert error.field == "boxes[0]"
+@pytest.mark.parametrize("task", [Task.REGION_CAPTION, Task.VQA])
+def test_a_box_must_lie_in_the_image(task: Task, box: tuple[float, ...]) -> None:
+    error = refusal(Ask(task, "What is this?", (BOX, box)))  # type: ignore[arg-type]
+    assert error.field == "boxes[1]"
     assert str(WIDTH) in str(error.remedy)
 
 
-@given(task=st.sampled_from(Task), prompt=st.none() | st.text(), boxes=st.lists(st.lists(st.floats()), max_size=3))
+@given(
+    task=st.sampled_from(Task),
+    prompt=st.none() | st.text(),
+    boxes=st.lists(st.lists(st.floats()), max_size=3),
+    texts=st.lists(st.text(), max_size=3),
+)
 def test_anything_else_is_taken_or_refused_and_nothing_worse(
-    task: Task, prompt: str | None, boxes: list[list[float]]
+    task: Task, prompt: str | None, boxes: list[list[float]], texts: list[str]
 ) -> None:
     refused = None
     try:
-        validate_request(task, prompt, boxes, WIDTH, HEIGHT)
+        validate(Ask(task, prompt, tuple(map(tuple, boxes)), tuple(texts), tuple(texts)), WIDTH, HEIGHT)  # type: ignore[arg-type]
     except InvalidInput as error:
         refused = error.to_problem()
     assert refused is None or (refused.field and refused.remedy)

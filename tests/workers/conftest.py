@@ -10,7 +10,8 @@ import pytest
 from services.scheduler.loop import Scheduler
 from shared.database import create_engine
 from shared.settings import Settings
-from tests.workers.harness import Place, Worker, Zygote, write_checkpoint
+from tests.tiny import write_checkpoint
+from tests.workers.harness import Place, Worker, Zygote
 
 StartWorker = Callable[..., Worker]
 

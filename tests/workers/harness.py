@@ -1,4 +1,4 @@
-"""A tiny checkpoint, a place with all servers around it, and worker processes that tests can kill."""
+"""A place with all servers around it, and worker processes that tests can kill."""
 
 import json
 import os
@@ -15,69 +15,21 @@ from uuid import UUID
 
 import numpy as np
 import redis
-import torch
 from celery import Celery
 from PIL import Image
 from sqlalchemy import Engine as Database
 from sqlalchemy import insert
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from shared import jobs
 from shared.images import Limits, check
-from shared.jobs import JobView, Message, NewJob, Stage, State
-from shared.model import parts
-from shared.model.checkpoint import load_part, save_part, write_random
-from shared.model.config import ClipConfig, GlammConfig, LlmConfig, RegionConfig, SamConfig
-from shared.model.tokenizer import ADDED, GlammTokenizer
+from shared.jobs import ConversationView, JobView, Message, NewJob, Stage, State
 from shared.objects import ObjectStore
 from shared.settings import Settings
 from shared.tables import images
-from shared.tasks import Task
+from shared.tasks import Ask, Task
 
 SECONDS = 180  # how long a test waits for what must happen; never how long it takes
 REPOSITORY = Path(__file__).parents[2]
-
-TINY = GlammConfig(
-    name="tiny",
-    clip=ClipConfig(image_size=56, patch_size=14, width=64, layers=4, heads=2, mlp_width=64, select_layer=-1),
-    region=RegionConfig(
-        levels=(-1, -2, -3, -4), scales=(4, 2, 1, 1), rounds=1, pooled=2, roi_image_size=56, position_width=32
-    ),
-    sam=SamConfig(
-        image_size=64,
-        width=32,
-        depth=2,
-        heads=2,
-        global_attention=(1,),
-        window=2,
-        prompt_dim=32,
-        decoder_mlp=64,
-        iou_hidden=32,
-    ),
-    llm=LlmConfig(hidden=32, mlp_width=64, layers=2, heads=2, vocab_size=266, max_positions=16384),
-)
-
-
-def _byte_tokenizer() -> Tokenizer:
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {token: index for index, token in enumerate(["<unk>", "<s>", "</s>", *alphabet])}
-    tokenizer = Tokenizer(models.BPE(vocabulary, [], unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in ("<unk>", "<s>", "</s>", *ADDED)])
-    return tokenizer
-
-
-def write_checkpoint(folder: Path) -> Path:
-    """Random weights, nudged so that answers hold many [SEG] and never end of themselves."""
-    write_random(folder, TINY, _byte_tokenizer().to_str(), seed=0)
-    lmm = load_part(folder, "llm", parts.llm, torch.device("cpu"), torch.float32)
-    tokenizer = GlammTokenizer.read(folder)
-    head = lmm.llama.lm_head.weight
-    head[tokenizer.seg] *= 40
-    head[tokenizer.eos] = 0
-    save_part(folder, "llm", lmm.state_dict())
-    return folder
 
 
 class Place:
@@ -113,9 +65,9 @@ class Place:
             )
         return image.id
 
-    def submit(self, image_id: str, task: Task = Task.GCG, prompt: str | None = None, **more: Any) -> UUID:
+    def submit(self, image_id: str, ask: Ask = Ask(Task.GCG), **more: Any) -> UUID:
         with self.database.begin() as conn:
-            return jobs.create(conn, NewJob(image_id, task, prompt, **more))
+            return jobs.create(conn, NewJob(image_id, ask, **more))
 
     def admit(self, window: int = 1000) -> list[jobs.Message]:
         with self.database.begin() as conn:
@@ -124,6 +76,12 @@ class Place:
     def view(self, job_id: UUID) -> JobView:
         with self.database.begin() as conn:
             found = jobs.get(conn, job_id)
+        assert found is not None
+        return found
+
+    def conversation(self, conversation_id: UUID) -> ConversationView:
+        with self.database.begin() as conn:
+            found = jobs.get_conversation(conn, conversation_id)
         assert found is not None
         return found
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 import pytest
 import redis
@@ -16,19 +17,22 @@ from sqlalchemy import text
 from shared import jobs
 from shared.errors import NotFound
 from shared.features import GLOBAL, SAM, FeatureStore
-from shared.jobs import Message, Outcome, Stage, State
+from shared.images import decode
+from shared.jobs import Message, NewJob, Outcome, Stage, State
 from shared.model.checkpoint import fingerprint
 from shared.objects import key_of
 from shared.queue import celery_app, send
 from shared.settings import Settings
-from shared.stages.vision import VisionOutput, VisionStage
+from shared.stages.glamm import Annotation, Glamm
+from shared.stages.vision import VisionStage
+from shared.tasks import Ask, Task
 from shared.transactions import Transactions
 from tests.workers.harness import Place, flush, receive
 from workers.leases import Leases
 from workers.lifecycle import Lifecycle
 from workers.process import open_station
 from workers.station import Station, feature_store
-from workers.vision.work import VisionWork
+from workers.vision.work import Encoded, VisionWork
 
 
 class Bench:
@@ -129,6 +133,61 @@ def test_a_second_job_on_an_image_finds_it_encoded(place: Place, bench: Bench, s
     assert [place.view(job_id).stages[0].cached for job_id in (first.job_id, second)] == [False, True]
 
 
+BOX, OTHER = ((3.0, 4.0, 50.0, 40.0),), ((1.0, 1.0, 30.0, 30.0), (20.0, 10.0, 60.0, 50.0))
+
+
+def finish(bench: Bench, message: Message | None) -> None:
+    while message is not None:
+        message = bench.handle(message)
+
+
+def take_turn(place: Place, bench: Bench, conversation: UUID, ask: Ask) -> jobs.JobView:
+    image_id = place.conversation(conversation).image.id
+    with place.database.begin() as conn:
+        job_id = jobs.add_turn(conn, conversation, NewJob(image_id, ask))
+    finish(bench, place.admit()[-1])
+    return place.succeeded(job_id)
+
+
+def test_a_conversation_encodes_its_image_once_whatever_boxes_come_later(place: Place, bench: Bench) -> None:
+    picture = place.picture()
+    image_id = place.upload(picture)
+    with place.database.begin() as conn:
+        conversation = jobs.begin(conn, image_id)
+    asks = [
+        Ask(Task.GCG),
+        Ask(Task.REGION_CAPTION, boxes=OTHER),
+        Ask(Task.VQA, "What is <box1>?", BOX),
+        Ask(Task.CAPTION),
+    ]
+    turns = [take_turn(place, bench, conversation, ask) for ask in asks]
+    assert [turn.stages[0].cached for turn in turns] == [False, True, True, True]
+    assert [turn.turn for turn in turns] == [1, 2, 3, 4]
+    # Boxes cost the region encoder; without new ones nothing runs at all.
+    ran = [turn.stages[0].timing is not None and turn.stages[0].timing.engine_ms > 0 for turn in turns]
+    assert ran == [True, True, True, False]
+    glamm = Glamm.load(place.settings.checkpoint)
+    glamm.llm.max_new_tokens = place.settings.max_new_tokens
+    history: list[tuple[Ask, Annotation]] = []
+    for ask, turn in zip(asks, turns, strict=True):
+        expected = glamm.annotate(decode(picture), ask, history)
+        assert turn.result is not None
+        assert tuple(answer.raw_text for answer in turn.result.answers) == expected.raw_texts
+        found = [phrase.rle for phrase in turn.result.phrases]
+        assert found == [phrase.rle for answer in expected.answers for phrase in answer.phrases]
+        history.append((ask, expected))
+
+
+def test_a_conversation_outlives_its_features(place: Place, bench: Bench) -> None:
+    with place.database.begin() as conn:
+        conversation = jobs.begin(conn, place.upload(place.picture()))
+    take_turn(place, bench, conversation, Ask(Task.VQA, "What is this?", BOX))
+    flush(place.settings.features_url)
+    later = take_turn(place, bench, conversation, Ask(Task.CAPTION))
+    assert not later.stages[0].cached
+    assert place.conversation(conversation).turns[-1] == later.id
+
+
 @pytest.mark.parametrize("stage", [Stage.LLM, Stage.PIXEL])
 def test_features_that_have_gone_send_the_job_back_to_vision(
     place: Place, bench: Bench, start: Callable[..., Message], stage: Stage
@@ -172,7 +231,7 @@ def test_a_run_whose_lease_was_lost_writes_nothing(place: Place, bench: Bench, s
     class Robbed(VisionWork):
         """The sweep takes the job after the engine is done with it, and another worker starts it."""
 
-        def keep(self, run: jobs.Run, output: VisionOutput) -> None:
+        def keep(self, run: jobs.Run, output: Encoded) -> None:
             with place.database.begin() as conn:
                 conn.execute(text("UPDATE jobs SET lease_expires_at = now() - interval '1 s'"))
                 (resent,) = jobs.sweep(conn, timedelta(hours=1), 3).resend

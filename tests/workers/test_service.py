@@ -13,7 +13,7 @@ import pytest
 from shared.images import decode
 from shared.jobs import JobView, Outcome, Stage, State
 from shared.stages.glamm import Glamm
-from shared.tasks import Task
+from shared.tasks import Ask, Task
 from tests.workers.conftest import StartWorker
 from tests.workers.harness import REPOSITORY, SECONDS, Place, flush
 
@@ -31,31 +31,31 @@ def in_llm(view: JobView) -> bool:
 @pytest.mark.usefixtures("scheduler")
 def test_the_service_says_what_the_model_says(place: Place, worker: StartWorker) -> None:
     started = worker("vision,llm,pixel")
-    pictures = [place.picture(seed, 80, 60) for seed in range(3)]
+    pictures = [place.picture(seed, 80, 60) for seed in range(6)]
     uploaded = [place.upload(picture) for picture in pictures]
-    asked = [
-        (place.submit(uploaded[0]), pictures[0], Task.GCG, None, ()),
-        (place.submit(uploaded[1], Task.REFSEG, "the red corner"), pictures[1], Task.REFSEG, "the red corner", ()),
-        (
-            place.submit(uploaded[2], Task.REGION_CAPTION, boxes=((3.0, 4.0, 50.5, 40.0),)),
-            pictures[2],
-            Task.REGION_CAPTION,
-            None,
-            ((3.0, 4.0, 50.5, 40.0),),
-        ),
+    asks = [
+        Ask(Task.GCG),
+        Ask(Task.REFSEG, expressions=("the red corner", "a dog")),
+        Ask(Task.REGION_CAPTION, boxes=((3.0, 4.0, 50.5, 40.0), (0.0, 0.0, 80.0, 60.0))),
+        Ask(Task.CAPTION, "In a word?"),
+        Ask(Task.VQA, "Is <box2> red?", ((3.0, 4.0, 50.5, 40.0), (0.0, 0.0, 80.0, 60.0))),
+        Ask(Task.GROUND, "A red corner, and a dog.", phrases=("a red corner", "a dog")),
     ]
+    submitted = [place.submit(image_id, ask) for image_id, ask in zip(uploaded, asks, strict=True)]
     glamm = Glamm.load(place.settings.checkpoint)
     glamm.llm.max_new_tokens = place.settings.max_new_tokens
-    for job_id, picture, task, prompt, boxes in asked:
+    for job_id, picture, ask in zip(submitted, pictures, asks, strict=True):
         result = place.succeeded(job_id).result
         assert result is not None
-        expected = glamm.annotate(decode(picture), task, prompt, boxes)
-        assert (result.text, result.raw_text) == (expected.text, expected.raw_text)
-        assert expected.phrases
-        assert [(p.text, p.span, p.rle, p.box, p.area) for p in result.phrases] == [
-            (p.text, p.span, p.rle, p.box, p.area) for p in expected.phrases
-        ]
-        assert [p.score for p in result.phrases] == pytest.approx([p.score for p in expected.phrases])
+        expected = glamm.annotate(decode(picture), ask)
+        assert tuple(answer.raw_text for answer in result.answers) == expected.raw_texts
+        for answer, same in zip(result.answers, expected.answers, strict=True):
+            assert answer.text == same.text
+            assert same.phrases
+            assert [(p.text, p.span, p.rle, p.box, p.area) for p in answer.phrases] == [
+                (p.text, p.span, p.rle, p.box, p.area) for p in same.phrases
+            ]
+            assert [p.score for p in answer.phrases] == pytest.approx([p.score for p in same.phrases])
         for event in ("stage.started", "stage.completed"):
             lines = [json.loads(line) for line in started.log.read_text().splitlines() if f'"{event}"' in line]
             assert {line["stage"] for line in lines if line["job_id"] == str(job_id)} == set(Stage)

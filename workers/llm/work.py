@@ -1,20 +1,22 @@
-"""The llm stage's work: image tokens come from the features store, the generation goes into Postgres."""
+"""The llm stage's work: image tokens come from the features store, the generations go into Postgres."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from sqlalchemy import Connection
+from torch import Tensor
 
 from shared import jobs
 from shared.features import GLOBAL, FeatureStore, region_part
 from shared.jobs import Generation, Message, Run, Stage, Timing
-from shared.stages.llm import LlmInput, LlmOutput, LlmStage
+from shared.stages.llm import LlmAnswer, LlmInput, LlmOutput, LlmStage, PastTurn
+from shared.tasks import Box
 from workers.errors import FeaturesGone
 from workers.tensors import unpack
 from workers.work import Work
 
 
-class LlmWork(Work[LlmInput, LlmOutput, Generation]):
+class LlmWork(Work[LlmInput, LlmOutput, Sequence[Generation]]):
     stage = Stage.LLM
 
     def __init__(self, stage: LlmStage, features: FeatureStore) -> None:
@@ -22,29 +24,35 @@ class LlmWork(Work[LlmInput, LlmOutput, Generation]):
         self._features = features
 
     def fetch(self, run: Run) -> LlmInput:
-        region = region_part(run.boxes) if run.boxes else None
-        wanted = [GLOBAL, *([region] if region else [])]
+        asks = [*(turn.ask for turn in run.history), run.ask]
+        wanted = list(dict.fromkeys([GLOBAL, *(region_part(ask.boxes) for ask in asks if ask.boxes)]))
         found = self._features.get(run.image_id, wanted)
         for part in wanted:
             if part not in found:
                 raise FeaturesGone(part)
-        return self._stage.prepare(
-            run.task,
-            run.prompt,
-            unpack(found[GLOBAL]),
-            unpack(found[region]) if region else None,
-        )
 
-    def keep(self, run: Run, output: LlmOutput) -> Generation:
-        vectors = output.prompt_vectors.numpy()
-        return Generation(
-            text=output.text,
-            token_ids=tuple(output.token_ids),
-            prompt_vectors=np.ascontiguousarray(vectors, dtype="<f4").tobytes(),
-            vector_count=vectors.shape[0],
-            vector_dim=vectors.shape[1],
-        )
+        def regions(boxes: Sequence[Box]) -> Tensor | None:
+            return unpack(found[region_part(boxes)]) if boxes else None
 
-    def complete(self, conn: Connection, run: Run, record: Generation, timing: Timing) -> Sequence[Message] | None:
+        history = [PastTurn(turn.ask, turn.answers, regions(turn.ask.boxes)) for turn in run.history]
+        return self._stage.prepare(run.ask, unpack(found[GLOBAL]), regions(run.ask.boxes), history)
+
+    def keep(self, run: Run, output: LlmOutput) -> Sequence[Generation]:
+        return [_generation(answer) for answer in output.answers]
+
+    def complete(
+        self, conn: Connection, run: Run, record: Sequence[Generation], timing: Timing
+    ) -> Sequence[Message] | None:
         following = jobs.complete_llm(conn, run, record, timing)
         return None if following is None else (following,)
+
+
+def _generation(answer: LlmAnswer) -> Generation:
+    vectors = answer.prompt_vectors.numpy()
+    return Generation(
+        text=answer.text,
+        token_ids=tuple(answer.token_ids),
+        prompt_vectors=np.ascontiguousarray(vectors, dtype="<f4").tobytes(),
+        vector_count=vectors.shape[0],
+        vector_dim=vectors.shape[1],
+    )

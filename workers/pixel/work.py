@@ -8,9 +8,9 @@ from sqlalchemy import Connection
 
 from shared import jobs
 from shared.features import SAM, FeatureStore
-from shared.jobs import Generation, Message, Phrase, Result, Run, Stage, Timing
-from shared.stages.pixel import PixelInput, PixelOutput
-from shared.tasks import Task
+from shared.jobs import Answer, Generation, Message, Phrase, Result, Run, Stage, Timing
+from shared.stages.pixel import GroundedPhrase, PixelInput, PixelOutput, RawAnswer
+from shared.stages.questions import questions
 from workers.errors import FeaturesGone
 from workers.tensors import unpack
 from workers.work import Work
@@ -24,34 +24,28 @@ class PixelWork(Work[PixelInput, PixelOutput, Result]):
         self._features = features
 
     def fetch(self, run: Run) -> PixelInput:
-        generation = _generation(run)
         found = self._features.get(run.image_id, [SAM])
         if SAM not in found:
             raise FeaturesGone(SAM)
-        return PixelInput(
-            sam_embedding=unpack(found[SAM]),
-            prompt_vectors=_vectors(generation),
-            width=run.width,
-            height=run.height,
-            raw_text=generation.text,
-            expression=run.prompt if run.task is Task.REFSEG else None,
+        answers = tuple(
+            RawAnswer(generation.text, _vectors(generation), question.expression)
+            for question, generation in zip(questions(run.ask), run.generations, strict=True)
         )
+        return PixelInput(unpack(found[SAM]), run.width, run.height, answers)
 
     def keep(self, run: Run, output: PixelOutput) -> Result:
-        phrases = tuple(
-            Phrase(text=found.text, span=found.span, rle=found.rle, box=found.box, area=found.area, score=found.score)
-            for found in output.phrases
+        answers = tuple(
+            Answer(grounded.text, generation.text, tuple(map(_phrase, grounded.phrases)))
+            for grounded, generation in zip(output.answers, run.generations, strict=True)
         )
-        return Result(output.text, _generation(run).text, phrases, self._fingerprint)
+        return Result(answers, self._fingerprint)
 
     def complete(self, conn: Connection, run: Run, record: Result, timing: Timing) -> Sequence[Message] | None:
         return () if jobs.complete_pixel(conn, run, record, timing) else None
 
 
-def _generation(run: Run) -> Generation:
-    if run.generation is None:
-        raise ValueError("a run of the pixel stage comes with the llm stage's generation")
-    return run.generation
+def _phrase(found: GroundedPhrase) -> Phrase:
+    return Phrase(text=found.text, span=found.span, rle=found.rle, box=found.box, area=found.area, score=found.score)
 
 
 def _vectors(generation: Generation) -> torch.Tensor:

@@ -6,24 +6,39 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from shared import jobs
-from shared.features import GLOBAL, SAM, FeatureStore, region_part
+from shared.features import GLOBAL, LEVELS, SAM, FeatureStore, region_part
 from shared.images import decode
 from shared.jobs import Message, Run, Stage, Timing
 from shared.objects import ObjectStore
-from shared.stages.vision import VisionInput, VisionOutput, VisionStage
-from workers.tensors import pack
+from shared.stages.vision import RegionInput, VisionInput, VisionOutput, VisionStage, normalised
+from shared.tasks import Box
+from workers.tensors import pack, unpack
 from workers.work import Done, Work
 
 
 @dataclass(frozen=True)
 class VisionItem:
-    """An input and its identity: items of one key have one output."""
+    """An input and its identity: items of one key have one output.
 
-    key: tuple[str, str | None]
+    regions: the parts that its region tokens are, in their order, each with its boxes.
+    """
+
+    key: tuple[object, ...]
     input: VisionInput
+    regions: dict[str, tuple[Box, ...]]
 
 
-class VisionWork(Work[VisionItem, VisionOutput, None]):
+@dataclass(frozen=True)
+class Encoded:
+    """An item with what came of it."""
+
+    item: VisionItem
+    output: VisionOutput
+
+
+class VisionWork(Work[VisionItem, Encoded, None]):
+    """A conversation's later boxes are read from what was kept of its image, which so is encoded once."""
+
     stage = Stage.VISION
 
     def __init__(self, stage: VisionStage, objects: ObjectStore, features: FeatureStore) -> None:
@@ -32,31 +47,55 @@ class VisionWork(Work[VisionItem, VisionOutput, None]):
         self._features = features
 
     def fetch(self, run: Run) -> VisionItem | Done[None]:
-        region = region_part(run.boxes) if run.boxes else None
-        if self._features.touch(run.image_id, [GLOBAL, SAM, *([region] if region else [])]):
+        regions = {region_part(boxes): boxes for boxes in self._boxes(run) if boxes}
+        of_image = [GLOBAL, SAM, *([LEVELS] if run.in_conversation else [])]
+        there = self._features.touch(run.image_id, [*of_image, *regions])
+        missing = {part: boxes for part, boxes in regions.items() if part not in there}
+        if there.issuperset(of_image) and not missing:
             return Done(None)
+        if there.issuperset([*of_image, LEVELS]):
+            kept = self._features.get(run.image_id, [LEVELS]).get(LEVELS)
+            if kept is not None:
+                boxes = normalised(_all(missing), run.width, run.height)
+                return VisionItem((run.image_id, *missing), RegionInput(unpack(kept), boxes), missing)
         image = decode(self._objects.get(run.object_key))
-        return VisionItem((run.image_id, region), self._stage.prepare(image, run.boxes))
+        prepared = self._stage.prepare(image, _all(regions), keep_levels=run.in_conversation)
+        return VisionItem((run.image_id, run.in_conversation, *regions), prepared, regions)
 
-    def keep(self, run: Run, output: VisionOutput) -> None:
-        parts = {GLOBAL: pack(output.global_tokens), SAM: pack(output.sam_embedding)}
-        if output.region_tokens is not None:
-            parts[region_part(run.boxes)] = pack(output.region_tokens)
-        self._features.put(run.image_id, parts)
+    def keep(self, run: Run, output: Encoded) -> None:
+        found = {
+            GLOBAL: output.output.global_tokens,
+            SAM: output.output.sam_embedding,
+            LEVELS: output.output.levels,
+        }
+        if output.output.region_tokens is not None:
+            counts = [len(boxes) for boxes in output.item.regions.values()]
+            found |= dict(zip(output.item.regions, output.output.region_tokens.split_with_sizes(counts), strict=True))
+        self._features.put(run.image_id, {part: pack(tensor) for part, tensor in found.items() if tensor is not None})
+
+    def was_cached(self, fetched: VisionItem) -> bool:
+        return isinstance(fetched.input, RegionInput)
 
     def complete(self, conn: Connection, run: Run, record: None, timing: Timing) -> Sequence[Message] | None:
         following = jobs.complete_vision(conn, run, timing)
         return None if following is None else (following,)
 
+    def _boxes(self, run: Run) -> list[tuple[Box, ...]]:
+        return [*(turn.ask.boxes for turn in run.history), run.ask.boxes]
+
 
 def once_each(
     encode: Callable[[Sequence[VisionInput]], Sequence[VisionOutput]],
-) -> Callable[[Sequence[VisionItem]], Sequence[VisionOutput]]:
+) -> Callable[[Sequence[VisionItem]], Sequence[Encoded]]:
     """Encode equal items of a batch once: several jobs on one image often come together."""
 
-    def run(batch: Sequence[VisionItem]) -> Sequence[VisionOutput]:
+    def run(batch: Sequence[VisionItem]) -> Sequence[Encoded]:
         distinct = {item.key: item.input for item in batch}
         outputs = dict(zip(distinct, encode(list(distinct.values())), strict=True))
-        return [outputs[item.key] for item in batch]
+        return [Encoded(item, outputs[item.key]) for item in batch]
 
     return run
+
+
+def _all(regions: dict[str, tuple[Box, ...]]) -> list[Box]:
+    return [box for boxes in regions.values() for box in boxes]

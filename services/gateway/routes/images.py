@@ -62,3 +62,17 @@ async def get_image(image_id: schema.ImageId, gateway: Current) -> schema.Stored
     if row is None:
         raise NotFound("image", image_id)
     return image_json(row, created=False)
+
+
+@router.delete(
+    "/images/{image_id}",
+    status_code=status.HTTP_204_NO_CONTENT,
+    responses={204: {"description": "Its bytes are gone"}, **openapi.problems(404, 422, 503)},
+)
+async def delete_image(image_id: schema.ImageId, gateway: Current) -> None:
+    """Delete an image's bytes. Unfinished jobs on it are canceled; results that are there stay.
+
+    What the model made of it is forgotten when its time in the features store runs out. Sending the image again stores
+    it again.
+    """
+    await storage.delete(gateway, image_id)

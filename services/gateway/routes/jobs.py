@@ -14,7 +14,7 @@ from shared import jobs, schema
 from shared.errors import InvalidInput
 from shared.images import CheckedImage
 from shared.logs import get_logger
-from shared.tasks import validate_request
+from shared.tasks import validate
 
 router = APIRouter(tags=["jobs"])
 log = get_logger(__name__)
@@ -24,7 +24,7 @@ _SUBMISSION: dict[str, Any] = {
         "required": True,
         "content": {
             "application/json": {
-                "schema": {"$ref": "#/components/schemas/JobRequest"},
+                "schema": openapi.one_of(*openapi.JOBS),
                 "examples": openapi.JOB_REQUESTS,
             },
             "multipart/form-data": {"schema": openapi.JOB_FORM},
@@ -46,30 +46,14 @@ async def submit_job(request: Request, response: Response, gateway: Current) -> 
     """
     submission = await read_submission(request, gateway.limits)
     image = await _image(gateway, submission)
-    fields = submission.fields
-    validate_request(
-        fields.task,
-        fields.prompt,
-        fields.boxes,
-        image.width,
-        image.height,
-        max_prompt_chars=gateway.settings.max_prompt_chars,
-        max_boxes=gateway.settings.max_boxes,
-    )
-    new = jobs.NewJob(
-        image_id=image.id,
-        task=fields.task,
-        prompt=fields.prompt,
-        boxes=tuple(fields.boxes),
-        ttl=timedelta(seconds=gateway.settings.job_ttl_seconds),
-    )
+    new = new_job(gateway, submission.request, image.id, image.width, image.height)
     if isinstance(image, CheckedImage):
         await storage.keep(gateway, image)
     async with gateway.engine.begin() as connection:
         if isinstance(image, CheckedImage):
             await storage.record(connection, image)
         view = await connection.run_sync(_create, new)
-    log.info("job queued", job_id=str(view.id), image_id=image.id, task=fields.task.value)
+    log.info("job queued", job_id=str(view.id), image_id=image.id, task=new.ask.task.value)
     job = job_json(view, request.scope["root_path"])
     response.headers["Location"] = job.links.self
     return job
@@ -98,6 +82,13 @@ async def get_job(
     """
     seconds = min(wait, gateway.settings.max_wait_seconds)
     return job_json(await gateway.finished_job(job_id, seconds), request.scope["root_path"])
+
+
+def new_job(gateway: Gateway, request: schema.AskRequest, image_id: str, width: int, height: int) -> jobs.NewJob:
+    """The request as a job on an image of width × height pixels. Raises InvalidInput."""
+    ask = schema.to_ask(request)
+    validate(ask, width, height, gateway.ask_limits)
+    return jobs.NewJob(image_id, ask, ttl=timedelta(seconds=gateway.settings.job_ttl_seconds))
 
 
 def _create(connection: Connection, new: jobs.NewJob) -> jobs.JobView:

@@ -39,6 +39,8 @@ async def get_overlay(job_id: JobId, gateway: Current) -> Response:
     """The image with each phrase's mask in the phrase's colour, above a legend with the caption."""
     view = await gateway.job(job_id)
     result = _result(view)
+    if view.image.deleted:
+        raise Conflict(f"The image of job {job_id} was deleted.", remedy="Read the job's masks, which are there still.")
     data = await gateway.on_network(gateway.objects.get, view.image.object_key)
     return _png(await gateway.on_picture(_draw, data, result))
 

@@ -1,4 +1,4 @@
-"""Images, jobs with their leases and history, and results."""
+"""Images, conversations, jobs with their leases and history, and results."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -20,17 +20,39 @@ def upgrade() -> None:
         sa.Column("height", sa.Integer(), nullable=False),
         sa.Column("bytes", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column(
+            "deleted_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="since when its bytes are gone; what was found in it stays",
+        ),
         sa.CheckConstraint("id ~ '^[0-9a-f]{64}$'", name=op.f("ck_images_id_is_sha256")),
         sa.CheckConstraint("width > 0 AND height > 0 AND bytes > 0", name=op.f("ck_images_not_empty")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_images")),
     )
     op.create_table(
+        "conversations",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("image_id", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.ForeignKeyConstraint(["image_id"], ["images.id"], name=op.f("fk_conversations_image_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_conversations")),
+    )
+    op.create_index(op.f("ix_conversations_image_id"), "conversations", ["image_id"], unique=False)
+    op.create_table(
         "jobs",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("image_id", sa.Text(), nullable=False),
         sa.Column("task", sa.Text(), nullable=False),
-        sa.Column("prompt", sa.Text(), nullable=True),
-        sa.Column("boxes", JSONB(), nullable=True, comment="[[x1, y1, x2, y2], …] in pixels of the image"),
+        sa.Column(
+            "inputs",
+            JSONB(),
+            server_default=sa.text("'{}'"),
+            nullable=False,
+            comment="shared.tasks.Ask without its task",
+        ),
+        sa.Column("conversation_id", sa.Uuid(), nullable=True),
+        sa.Column("turn", sa.Integer(), nullable=True, comment="1 for the first of its conversation"),
         sa.Column("priority", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("state", sa.Text(), server_default=sa.text("'queued'"), nullable=False),
         sa.Column(
@@ -71,9 +93,13 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint("attempt >= 0 AND rewinds >= 0", name=op.f("ck_jobs_counts_not_negative")),
         sa.CheckConstraint(
+            "num_nulls(conversation_id, turn) IN (0, 2) AND turn > 0", name=op.f("ck_jobs_turn_of_conversation")
+        ),
+        sa.CheckConstraint(
             "num_nulls(lease_worker, lease_token, lease_expires_at) IN (0, 3)", name=op.f("ck_jobs_lease_whole")
         ),
         sa.ForeignKeyConstraint(["image_id"], ["images.id"], name=op.f("fk_jobs_image_id")),
+        sa.ForeignKeyConstraint(["conversation_id"], ["conversations.id"], name=op.f("fk_jobs_conversation_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
     )
     op.create_index(
@@ -97,9 +123,17 @@ def upgrade() -> None:
     op.create_index(
         "uq_jobs_lease_token", "jobs", ["lease_token"], unique=True, postgresql_where=sa.text("lease_token IS NOT NULL")
     )
+    op.create_index(
+        "uq_jobs_turn",
+        "jobs",
+        ["conversation_id", "turn"],
+        unique=True,
+        postgresql_where=sa.text("turn IS NOT NULL"),
+    )
     op.create_table(
         "generations",
         sa.Column("job_id", sa.Uuid(), nullable=False),
+        sa.Column("n", sa.Integer(), autoincrement=False, nullable=False, comment="which of the job's answers, from 0"),
         sa.Column("text", sa.Text(), nullable=False),
         sa.Column("token_ids", sa.ARRAY(sa.Integer()), nullable=False),
         sa.Column("prompt_vectors", sa.LargeBinary(), nullable=False, comment="float32, little endian, row after row"),
@@ -109,16 +143,23 @@ def upgrade() -> None:
             "octet_length(prompt_vectors) = 4 * n_vectors * dim", name=op.f("ck_generations_vectors_whole")
         ),
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_generations_job_id"), ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("job_id", name=op.f("pk_generations")),
+        sa.PrimaryKeyConstraint("job_id", "n", name=op.f("pk_generations")),
     )
     op.create_table(
         "results",
         sa.Column("job_id", sa.Uuid(), nullable=False),
-        sa.Column("text", sa.Text(), nullable=False, comment="for reading, without markup"),
-        sa.Column("raw_text", sa.Text(), nullable=False, comment="as the model wrote it"),
         sa.Column("model_fingerprint", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_results_job_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("job_id", name=op.f("pk_results")),
+    )
+    op.create_table(
+        "answers",
+        sa.Column("job_id", sa.Uuid(), nullable=False),
+        sa.Column("n", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("text", sa.Text(), nullable=False, comment="for reading, without markup"),
+        sa.Column("raw_text", sa.Text(), nullable=False, comment="as the model wrote it"),
+        sa.ForeignKeyConstraint(["job_id"], ["results.job_id"], name=op.f("fk_answers_job_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("job_id", "n", name=op.f("pk_answers")),
     )
     op.create_table(
         "stage_runs",
@@ -152,9 +193,12 @@ def upgrade() -> None:
     op.create_table(
         "phrases",
         sa.Column("job_id", sa.Uuid(), nullable=False),
-        sa.Column("n", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column(
+            "n", sa.Integer(), autoincrement=False, nullable=False, comment="counts through all the job's answers"
+        ),
+        sa.Column("answer", sa.Integer(), nullable=False, comment="the n of its answer"),
         sa.Column("text", sa.Text(), nullable=True),
-        sa.Column("span_start", sa.Integer(), nullable=True, comment="characters into results.text"),
+        sa.Column("span_start", sa.Integer(), nullable=True, comment="characters into the answer's text"),
         sa.Column("span_end", sa.Integer(), nullable=True),
         sa.Column("rle_counts", sa.Text(), nullable=False, comment="COCO compressed run lengths"),
         sa.Column("height", sa.Integer(), nullable=False),
@@ -164,7 +208,9 @@ def upgrade() -> None:
         sa.Column("score", sa.Double(), nullable=False),
         sa.CheckConstraint("box IS NULL OR cardinality(box) = 4", name=op.f("ck_phrases_box_has_four")),
         sa.CheckConstraint("num_nulls(span_start, span_end) IN (0, 2)", name=op.f("ck_phrases_span_whole")),
-        sa.ForeignKeyConstraint(["job_id"], ["results.job_id"], name=op.f("fk_phrases_job_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["job_id", "answer"], ["answers.job_id", "answers.n"], name=op.f("fk_phrases_job_id"), ondelete="CASCADE"
+        ),
         sa.PrimaryKeyConstraint("job_id", "n", name=op.f("pk_phrases")),
     )
 
@@ -172,7 +218,9 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("phrases")
     op.drop_table("stage_runs")
+    op.drop_table("answers")
     op.drop_table("results")
     op.drop_table("generations")
     op.drop_table("jobs")
+    op.drop_table("conversations")
     op.drop_table("images")

@@ -10,7 +10,7 @@ from shared import jobs
 from shared.database import create_engine
 from shared.masks import Rle
 from shared.tables import images
-from shared.tasks import Task
+from shared.tasks import Ask, Task
 
 LEASE = timedelta(hours=1)
 IMAGE = "ab" * 32
@@ -33,25 +33,32 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 @pytest.fixture
 def new_job() -> jobs.NewJob:
-    return jobs.NewJob(IMAGE, Task.GCG, "Describe the image.")
+    return jobs.NewJob(IMAGE, Ask(Task.GCG, "Describe the image."))
 
 
 @pytest.fixture
-def generation() -> jobs.Generation:
-    return jobs.Generation("<p> A cat </p> [SEG] sleeps.", (5, 6, 7), bytes(range(16)), 2, 2)
+def generations() -> list[jobs.Generation]:
+    return [
+        jobs.Generation("<p> A cat </p> [SEG] sleeps.", (5, 6, 7), bytes(range(16)), 2, 2),
+        jobs.Generation("Nothing.", (8,), b"", 0, 2),
+    ]
 
 
 @pytest.fixture
 def result() -> jobs.Result:
-    phrases = (
-        jobs.Phrase("A cat", (0, 5), Rle(30, 40, "abc"), (1.0, 2.0, 3.5, 4.0), 7, 0.75),
-        jobs.Phrase("nothing", (6, 13), Rle(30, 40, "`9"), None, 0, 0.1),
+    cat = jobs.Phrase("A cat", (0, 5), Rle(30, 40, "abc"), (1.0, 2.0, 3.5, 4.0), 7, 0.75)
+    nothing = jobs.Phrase("nothing", (0, 7), Rle(30, 40, "`9"), None, 0, 0.1)
+    return jobs.Result(
+        (
+            jobs.Answer("A cat sleeps.", "<p> A cat </p> [SEG] sleeps.", (cat,)),
+            jobs.Answer("nothing", "<p> nothing </p> [SEG]", (nothing,)),
+        ),
+        "fingerprint",
     )
-    return jobs.Result("A cat sleeps.", "<p> A cat </p> [SEG] sleeps.", phrases, "fingerprint")
 
 
 @pytest.fixture
-def start(engine: Engine, new_job: jobs.NewJob, generation: jobs.Generation) -> Advance:
+def start(engine: Engine, new_job: jobs.NewJob, generations: list[jobs.Generation]) -> Advance:
     """`start(stage)`: a new job, entered in that stage by a worker."""
 
     def start(stage: jobs.Stage = jobs.Stage.VISION, *, worker: str = "first") -> jobs.Run:
@@ -67,7 +74,7 @@ def start(engine: Engine, new_job: jobs.NewJob, generation: jobs.Generation) -> 
                 message = (
                     jobs.complete_vision(conn, run, jobs.Timing())
                     if run.stage is jobs.Stage.VISION
-                    else jobs.complete_llm(conn, run, generation, jobs.Timing())
+                    else jobs.complete_llm(conn, run, generations, jobs.Timing())
                 )
 
     return start

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from shared import jobs
 from shared.errors import NotFound, Problem, Unavailable
 from shared.jobs import Message, NewJob, Outcome, Run, Stage, State, Timing
-from shared.tasks import Task
+from shared.tasks import Ask, Task
 
 LEASE = timedelta(hours=1)
 LONG = timedelta(hours=1)
@@ -28,7 +28,7 @@ def view(engine: Engine, run_or_id: object) -> jobs.JobView:
 
 
 def test_a_job_goes_through_every_stage_and_keeps_its_result(
-    engine: Engine, new_job: NewJob, generation: jobs.Generation, result: jobs.Result
+    engine: Engine, new_job: NewJob, generations: list[jobs.Generation], result: jobs.Result
 ) -> None:
     with engine.begin() as conn:
         job_id = jobs.create(conn, new_job)
@@ -42,8 +42,8 @@ def test_a_job_goes_through_every_stage_and_keeps_its_result(
     with engine.begin() as conn:
         vision = jobs.enter(conn, messages[0], "v:1", LEASE)
     assert vision is not None
-    assert (vision.prompt, vision.width, vision.height, vision.attempt) == ("Describe the image.", 40, 30, 1)
-    assert vision.generation is None
+    assert (vision.ask.prompt, vision.width, vision.height, vision.attempt) == ("Describe the image.", 40, 30, 1)
+    assert vision.generations == ()
     with engine.begin() as conn:
         to_llm = jobs.complete_vision(conn, vision, Timing(1.5, 0.5, 20.0, 2.0, cached=True))
     assert to_llm == Message(job_id, Stage.LLM, 0)
@@ -52,13 +52,13 @@ def test_a_job_goes_through_every_stage_and_keeps_its_result(
         llm = jobs.enter(conn, to_llm, "l:1", LEASE)
     assert llm is not None
     with engine.begin() as conn:
-        to_pixel = jobs.complete_llm(conn, llm, generation, Timing())
+        to_pixel = jobs.complete_llm(conn, llm, generations, Timing())
     assert to_pixel == Message(job_id, Stage.PIXEL, 0)
 
     with engine.begin() as conn:
         pixel = jobs.enter(conn, to_pixel, "p:1", LEASE)
     assert pixel is not None
-    assert pixel.generation == generation
+    assert pixel.generations == tuple(generations)
     assert view(engine, job_id).progress == pytest.approx(2 / 3)
     with engine.begin() as conn:
         assert jobs.complete_pixel(conn, pixel, result, Timing())
@@ -78,18 +78,18 @@ def test_a_job_goes_through_every_stage_and_keeps_its_result(
 
 
 def test_boxes_and_missing_prompts_come_back_as_they_went_in(engine: Engine, new_job: NewJob) -> None:
-    box = (0.1, 2.0, 30.25, 29.999)
+    ask = Ask(Task.REGION_CAPTION, boxes=((0.1, 2.0, 30.25, 29.999),))
     with engine.begin() as conn:
-        job_id = jobs.create(conn, NewJob(new_job.image_id, Task.REGION_CAPTION, boxes=(box,)))
+        job_id = jobs.create(conn, NewJob(new_job.image_id, ask))
         run = jobs.enter(conn, jobs.admit(conn, 1)[0], "w", LEASE)
     assert run is not None
-    assert (run.prompt, run.boxes, run.task) == (None, (box,), Task.REGION_CAPTION)
-    assert view(engine, job_id).boxes == (box,)
+    assert run.ask == ask
+    assert view(engine, job_id).ask == ask
 
 
 def test_a_job_needs_an_image_that_exists(engine: Engine, new_job: NewJob) -> None:
     with engine.begin() as conn, pytest.raises(NotFound, match="no image") as raised:
-        jobs.create(conn, NewJob("0" * 64, Task.GCG))
+        jobs.create(conn, NewJob("0" * 64, Ask(Task.GCG)))
     assert raised.value.status == 404
 
 
@@ -101,11 +101,11 @@ def test_an_unknown_job_is_nobodys(engine: Engine) -> None:
 
 
 def test_null_characters_the_model_wrote_can_be_stored(
-    engine: Engine, start: Start, generation: jobs.Generation
+    engine: Engine, start: Start, generations: list[jobs.Generation]
 ) -> None:
     run = start(Stage.PIXEL)
     with engine.begin() as conn:
-        assert jobs.complete_pixel(conn, run, jobs.Result("a\0b", "a\0b", (), "f"), Timing())
+        assert jobs.complete_pixel(conn, run, jobs.Result((jobs.Answer("a\0b", "a\0b"),), "f"), Timing())
     stored = view(engine, run).result
     assert stored is not None
     assert stored.text == "a\N{REPLACEMENT CHARACTER}b"
@@ -139,7 +139,7 @@ def test_a_worker_that_comes_back_after_its_job_was_taken_changes_nothing(
     engine: Engine,
     start: Start,
     let_lease_run_out: Callable[[Run], None],
-    generation: jobs.Generation,
+    generations: list[jobs.Generation],
 ) -> None:
     late = start(Stage.LLM)
     let_lease_run_out(late)
@@ -149,12 +149,12 @@ def test_a_worker_that_comes_back_after_its_job_was_taken_changes_nothing(
     assert current is not None
     with engine.begin() as conn:
         assert jobs.renew(conn, [late.token, current.token], LEASE) == {current.token}
-        assert jobs.complete_llm(conn, late, generation, Timing()) is None
+        assert jobs.complete_llm(conn, late, generations, Timing()) is None
         assert jobs.rewind(conn, late, "global", 5) is None
         assert jobs.give_back(conn, late) is None
         assert jobs.retry(conn, late, PROBLEM, 3) is None
         assert not jobs.fail(conn, late, PROBLEM)
-        assert jobs.complete_llm(conn, current, generation, Timing()) is not None
+        assert jobs.complete_llm(conn, current, generations, Timing()) is not None
 
 
 def test_late_work_that_nobody_repeated_counts(
@@ -274,7 +274,7 @@ def test_canceling_takes_the_job_from_its_worker_for_good(engine: Engine, start:
 
 
 def test_a_job_past_its_time_fails_wherever_it_stands(engine: Engine, new_job: NewJob) -> None:
-    hasty = NewJob(new_job.image_id, Task.CAPTION, ttl=timedelta(0))
+    hasty = NewJob(new_job.image_id, Ask(Task.CAPTION), ttl=timedelta(0))
     with engine.begin() as conn:
         running, waiting = jobs.create(conn, hasty), jobs.create(conn, hasty)
         [message] = jobs.admit(conn, 1)
@@ -294,7 +294,7 @@ def test_a_job_past_its_time_fails_wherever_it_stands(engine: Engine, new_job: N
 def test_admission_takes_priority_first_then_age_and_no_more_than_the_window(engine: Engine, new_job: NewJob) -> None:
     with engine.begin() as conn:
         low = [jobs.create(conn, new_job) for _ in range(2)]
-        high = [jobs.create(conn, NewJob(new_job.image_id, Task.GCG, priority=5)) for _ in range(2)]
+        high = [jobs.create(conn, NewJob(new_job.image_id, new_job.ask, priority=5)) for _ in range(2)]
     assert [view(engine, job_id).queue_position for job_id in (*high, *low)] == [1, 2, 3, 4]
     with engine.begin() as conn:
         assert [message.job_id for message in jobs.admit(conn, 3)] == [*high, low[0]]
@@ -305,12 +305,12 @@ def test_admission_takes_priority_first_then_age_and_no_more_than_the_window(eng
 
 
 def test_a_run_cannot_complete_a_stage_it_is_not_in(
-    engine: Engine, start: Start, generation: jobs.Generation, result: jobs.Result
+    engine: Engine, start: Start, generations: list[jobs.Generation], result: jobs.Result
 ) -> None:
     run = start(Stage.VISION)
     with engine.begin() as conn:
         with pytest.raises(ValueError, match="vision"):
-            jobs.complete_llm(conn, run, generation, Timing())
+            jobs.complete_llm(conn, run, generations, Timing())
         with pytest.raises(ValueError, match="vision"):
             jobs.complete_pixel(conn, run, result, Timing())
         with pytest.raises(ValueError, match="vision"):

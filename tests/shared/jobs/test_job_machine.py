@@ -68,7 +68,7 @@ class Crash(Exception):  # noqa: N818
 class JobLife(RuleBasedStateMachine):
     engine: Engine
     new_job: NewJob
-    generation: jobs.Generation
+    generations: list[jobs.Generation]
 
     job_ids = Bundle("job_ids")
 
@@ -274,7 +274,7 @@ class JobLife(RuleBasedStateMachine):
         assert all(job.state.finished for job in self.model.values())
 
     def _create(self, priority: int) -> UUID:
-        new = NewJob(self.new_job.image_id, self.new_job.task, self.new_job.prompt, priority=priority)
+        new = NewJob(self.new_job.image_id, self.new_job.ask, priority=priority)
         with self.engine.begin() as conn:
             job_id = jobs.create(conn, new)
         self.model[job_id] = Expected(priority, order=len(self.model))
@@ -302,7 +302,7 @@ class JobLife(RuleBasedStateMachine):
             job.holder = run
             self.runs[run.job_id].append(run)
             assert run.attempt == job.attempt
-            assert (run.generation is not None) == (run.stage is Stage.PIXEL)
+            assert bool(run.generations) == (run.stage is Stage.PIXEL)
         return run
 
     def _run_of(self, job_id: UUID) -> Run | None:
@@ -316,8 +316,8 @@ class JobLife(RuleBasedStateMachine):
         if run.stage is Stage.VISION:
             return jobs.complete_vision(conn, run, Timing())
         if run.stage is Stage.LLM:
-            return jobs.complete_llm(conn, run, self.generation, Timing())
-        return jobs.complete_pixel(conn, run, jobs.Result("text", "raw", (), str(run.token)), Timing())
+            return jobs.complete_llm(conn, run, self.generations, Timing())
+        return jobs.complete_pixel(conn, run, jobs.Result((jobs.Answer("text", "raw"),), str(run.token)), Timing())
 
     def _sweep(self) -> list[Message]:
         with self.engine.begin() as conn:
@@ -341,13 +341,15 @@ class JobLife(RuleBasedStateMachine):
             conn.execute(text(f"UPDATE jobs SET {change} WHERE {where} AND id = :id"), {"id": job_id})
 
 
-def test_promises_hold_under_events_in_any_order(engine: Engine, new_job: NewJob, generation: jobs.Generation) -> None:
+def test_promises_hold_under_events_in_any_order(
+    engine: Engine, new_job: NewJob, generations: list[jobs.Generation]
+) -> None:
     class Life(JobLife):
         pass
 
     # Thousands of small transactions: whether they outlive a power cut is not the question here.
     quick = create_engine(engine.url, connect_args={"options": "-c synchronous_commit=off"}, pool_reset_on_return=None)
-    Life.engine, Life.new_job, Life.generation = quick, new_job, generation
+    Life.engine, Life.new_job, Life.generations = quick, new_job, generations
     run_state_machine_as_test(
         Life,
         settings=settings(

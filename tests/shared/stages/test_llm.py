@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import InvalidInput
-from shared.stages.llm import LlmInput, LlmOutput, LlmStage
+from shared.stages.llm import LlmAnswer, LlmInput, LlmOutput, LlmStage
+from shared.tasks import Ask, Task
 from tests.tiny import TINY, write_checkpoint
 
 
@@ -20,7 +21,13 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> LlmStage:
 
 def prompt(stage: LlmStage, number: int) -> LlmInput:
     tokens = torch.randn(TINY.clip.tokens, TINY.clip.width, generator=torch.Generator().manual_seed(number))
-    return stage.prepare("gcg", "Describe it" + "!" * (number % 3), tokens)
+    return stage.prepare(Ask(Task.GCG, "Describe it" + "!" * (number % 3)), tokens)
+
+
+def several(stage: LlmStage, number: int) -> LlmInput:
+    """A job with as many answers, of lengths that differ."""
+    tokens = prompt(stage, number).global_tokens
+    return stage.prepare(Ask(Task.REFSEG, expressions=tuple("x" * (1 + n % 2) for n in range(number))), tokens)
 
 
 def decoded_without_a_cache(stage: LlmStage, item: LlmInput) -> LlmOutput:
@@ -29,7 +36,8 @@ def decoded_without_a_cache(stage: LlmStage, item: LlmInput) -> LlmOutput:
     ids: list[int] = []
     vectors = []
     with torch.inference_mode():
-        embeddings = lmm.embed(torch.tensor(item.ids), item.global_tokens, item.region_tokens, tokenizer.bbox)[None]
+        (asked,) = item.prompts
+        embeddings = lmm.embed(torch.tensor(asked.ids), item.global_tokens, asked.region_tokens, tokenizer.bbox)[None]
         while len(ids) < stage.max_new_tokens and tokenizer.eos not in ids:
             state = lmm.states(embeddings)[0, -1]
             ids.append(int(lmm.logits(state).argmax()))
@@ -38,20 +46,21 @@ def decoded_without_a_cache(stage: LlmStage, item: LlmInput) -> LlmOutput:
             word = lmm.llama.model.embed_tokens(torch.tensor([[ids[-1]]]))
             embeddings = torch.cat([embeddings, word], dim=1)
     stacked = torch.stack(vectors) if vectors else torch.zeros(0, TINY.sam.prompt_dim)
-    return LlmOutput(tokenizer.decode(ids), tuple(ids), stacked)
+    return LlmOutput((LlmAnswer(tokenizer.decode(ids), tuple(ids), stacked),))
 
 
 def assert_same(one: LlmOutput, other: LlmOutput) -> None:
-    assert one.token_ids == other.token_ids
-    assert one.text == other.text
-    torch.testing.assert_close(one.prompt_vectors, other.prompt_vectors, rtol=1e-3, atol=1e-5)
+    for mine, theirs in zip(one.answers, other.answers, strict=True):
+        assert mine.token_ids == theirs.token_ids
+        assert mine.text == theirs.text
+        torch.testing.assert_close(mine.prompt_vectors, theirs.prompt_vectors, rtol=1e-3, atol=1e-5)
 
 
 def test_the_cache_changes_nothing(stage: LlmStage) -> None:
     for number in range(3):
         item = prompt(stage, number)
         expected = decoded_without_a_cache(stage, item)
-        assert len(expected.prompt_vectors) > 0
+        assert len(expected.answers[0].prompt_vectors) > 0
         assert_same(stage.run([item])[0], expected)
 
 
@@ -78,12 +87,37 @@ def test_sequences_come_and_go_without_touching_each_other(stage: LlmStage, plan
 
 
 def test_an_answer_stops_at_its_limit(stage: LlmStage) -> None:
-    assert len(stage.run([prompt(stage, 0)])[0].token_ids) == 12
+    assert len(stage.run([prompt(stage, 0)])[0].answers[0].token_ids) == 12
 
 
 def test_a_prompt_that_fills_the_model_is_refused(stage: LlmStage) -> None:
     tokens = torch.zeros(TINY.clip.tokens, TINY.clip.width)
     with pytest.raises(InvalidInput, match="positions") as refused:
-        stage.prepare("gcg", "x" * TINY.llm.max_positions, tokens)
+        stage.prepare(Ask(Task.GCG, "x" * TINY.llm.max_positions), tokens)
     assert refused.value.field == "prompt"
     assert refused.value.remedy
+    with pytest.raises(InvalidInput) as refused:
+        # Twice: in the question, and as the answer that has to follow it.
+        stage.prepare(Ask(Task.GROUND, "x" * (TINY.llm.max_positions // 2)), tokens)
+    assert refused.value.field == "caption"
+
+
+def test_a_job_of_many_answers_shares_the_places_there_are(stage: LlmStage) -> None:
+    stepper = stage.stepper(capacity=2)
+    stepper.admit(1, several(stage, 5))
+    stepper.admit(2, prompt(stage, 0))
+    finished: dict[int, LlmOutput] = {}
+    while len(stepper):
+        finished.update(stepper.step())
+    assert_same(finished[1], stage.run([several(stage, 5)])[0])
+    assert_same(finished[2], stage.run([prompt(stage, 0)])[0])
+    assert len(finished[1].answers) == 5
+
+
+def test_a_job_of_many_answers_is_dropped_whole(stage: LlmStage) -> None:
+    stepper = stage.stepper(capacity=2)
+    stepper.admit(1, several(stage, 5))
+    stepper.step()
+    stepper.drop(1)
+    assert len(stepper) == 0
+    assert stepper.step() == []

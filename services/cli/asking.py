@@ -1,0 +1,65 @@
+"""From a command's options to what is asked of each image."""
+
+from collections.abc import Sequence
+
+from shared.errors import InvalidInput
+from shared.tasks import Ask, Box, Task, parse_task
+
+_TAKEN = {
+    Task.GCG: {"--prompt"},
+    Task.CAPTION: {"--prompt"},
+    Task.REGION_CAPTION: {"--prompt", "--box"},
+    Task.REFSEG: {"--expression"},
+    Task.VQA: {"--question", "--box"},
+    Task.GROUND: {"--caption", "--phrase"},
+}
+
+
+def read_ask(
+    task: str,
+    prompt: str | None,
+    question: str | None,
+    caption: str | None,
+    expressions: Sequence[str],
+    phrases: Sequence[str],
+    boxes: Sequence[str],
+) -> Ask:
+    """The ask that the options make. Raises InvalidInput for one that its task does not take, or lacks."""
+    asked = parse_task(task)
+    given = {
+        "--prompt": prompt,
+        "--question": question,
+        "--caption": caption,
+        "--expression": expressions,
+        "--phrase": phrases,
+        "--box": boxes,
+    }
+    for option, value in given.items():
+        if value and option not in _TAKEN[asked]:
+            takers = ", ".join(other for other, options in _TAKEN.items() if option in options)
+            raise InvalidInput(option, f"{asked} takes no {option}.", f"Leave it out, or use --task {takers}.")
+    for needing, option, value in (
+        (Task.VQA, "--question", question),
+        (Task.GROUND, "--caption", caption),
+        (Task.REFSEG, "--expression", expressions),
+        (Task.REGION_CAPTION, "--box", boxes),
+    ):
+        if asked is needing and not value:
+            raise InvalidInput(option, f"{asked} needs {option}.", f"Add {option}.")
+    texts = {Task.VQA: question, Task.GROUND: caption}
+    return Ask(
+        asked,
+        texts.get(asked, prompt),
+        boxes=tuple(map(parse_box, boxes)),
+        expressions=tuple(expressions),
+        phrases=tuple(phrases),
+    )
+
+
+def parse_box(text: str) -> Box:
+    """`X1,Y1,X2,Y2` → a box. Raises InvalidInput."""
+    try:
+        x1, y1, x2, y2 = (float(part) for part in text.split(","))
+    except ValueError:
+        raise InvalidInput("--box", f"{text[:60]!r} is not a box.", "Write four numbers: X1,Y1,X2,Y2.") from None
+    return x1, y1, x2, y2

@@ -1,0 +1,109 @@
+"""Conversations: turns on one image, each a job that sees the turns before it."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+import structlog
+from fastapi import APIRouter, Depends, Request, Response, status
+from pydantic import ValidationError
+from sqlalchemy import Connection
+
+from services.gateway import openapi
+from services.gateway.body import read_ask, read_json
+from services.gateway.errors import from_pydantic
+from services.gateway.gateway import Current, Gateway
+from services.gateway.presentation import conversation_json, job_json
+from services.gateway.routes.jobs import new_job
+from shared import jobs, schema
+from shared.errors import InvalidInput, NotFound
+from shared.logs import get_logger
+
+router = APIRouter(tags=["conversations"])
+log = get_logger(__name__)
+
+
+async def logged_conversation_id(conversation_id: UUID) -> UUID:
+    structlog.contextvars.bind_contextvars(conversation_id=str(conversation_id))
+    return conversation_id
+
+
+ConversationId = Annotated[UUID, Depends(logged_conversation_id)]
+
+_BEGIN: dict[str, Any] = openapi.json_body({"$ref": openapi.ref("ConversationRequest")}, openapi.CONVERSATION_REQUESTS)
+_TURN: dict[str, Any] = openapi.json_body(openapi.one_of(*openapi.ASKS), openapi.TURN_REQUESTS)
+
+
+@router.post(
+    "/conversations",
+    status_code=status.HTTP_201_CREATED,
+    openapi_extra=_BEGIN,
+    responses={201: openapi.example("Begun", openapi.CONVERSATION), **openapi.problems(413, 415, 422, 503)},
+)
+async def begin_conversation(request: Request, response: Response, gateway: Current) -> schema.Conversation:
+    """Begin a conversation about a stored image. The image is encoded with its first turn, and then no more."""
+    try:
+        asked = schema.ConversationRequest.model_validate_json(await read_json(request))
+    except ValidationError as error:
+        raise from_pydantic(error) from error
+    async with gateway.engine.begin() as connection:
+        try:
+            view = await connection.run_sync(_begin, asked.image_id)
+        except NotFound as error:
+            raise InvalidInput("image_id", error.detail, "Send the image with POST /images first.") from error
+    conversation = conversation_json(view, request.scope["root_path"])
+    response.headers["Location"] = f"{request.scope['root_path']}/conversations/{view.id}"
+    return conversation
+
+
+@router.get(
+    "/conversations/{conversation_id}",
+    responses={200: openapi.example("With its turns", openapi.CONVERSATION), **openapi.problems(404, 422, 503)},
+)
+async def get_conversation(conversation_id: ConversationId, request: Request, gateway: Current) -> schema.Conversation:
+    """A conversation's image and the URLs of its turns."""
+    return conversation_json(await _conversation(gateway, conversation_id), request.scope["root_path"])
+
+
+@router.post(
+    "/conversations/{conversation_id}/turns",
+    status_code=status.HTTP_202_ACCEPTED,
+    openapi_extra=_TURN,
+    responses={202: openapi.example("Queued", openapi.QUEUED_TURN), **openapi.problems(404, 409, 413, 415, 422, 503)},
+)
+async def take_turn(
+    conversation_id: ConversationId, request: Request, response: Response, gateway: Current
+) -> schema.Job:
+    """Queue the next turn: any task, boxes of its own included. One turn runs at a time.
+
+    It sees the earlier turns that succeeded, as the model wrote them.
+    """
+    asked = await read_ask(request)
+    image = (await _conversation(gateway, conversation_id)).image
+    new = new_job(gateway, asked, image.id, image.width, image.height)
+    async with gateway.engine.begin() as connection:
+        view = await connection.run_sync(_take_turn, conversation_id, new)
+    log.info("job queued", job_id=str(view.id), image_id=image.id, task=new.ask.task.value, turn=view.turn)
+    job = job_json(view, request.scope["root_path"])
+    response.headers["Location"] = job.links.self
+    return job
+
+
+async def _conversation(gateway: Gateway, conversation_id: UUID) -> jobs.ConversationView:
+    """Raises NotFound."""
+    async with gateway.engine.connect() as connection:
+        view = await connection.run_sync(jobs.get_conversation, conversation_id)
+    if view is None:
+        raise NotFound("conversation", conversation_id)
+    return view
+
+
+def _begin(connection: Connection, image_id: str) -> jobs.ConversationView:
+    view = jobs.get_conversation(connection, jobs.begin(connection, image_id))
+    assert view is not None
+    return view
+
+
+def _take_turn(connection: Connection, conversation_id: UUID, new: jobs.NewJob) -> jobs.JobView:
+    view = jobs.get(connection, jobs.add_turn(connection, conversation_id, new))
+    assert view is not None
+    return view
