@@ -14,6 +14,7 @@ from shared.model.tokenizer import GlammTokenizer
 from training import tokenizer as tokenizer_training
 from training.corpus import sentences
 from training.evaluate import evaluate
+from training.inherit import inherit
 from training.towers import TowerTrainer
 from training.train import Phase, run_phase, stream
 from training.whole import GlammTrainer
@@ -25,10 +26,11 @@ WHOLE_STARTS_AT = 1_000_000
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    fit = commands.add_parser("fit", help="train from nothing; run again to go on where it stopped")
+    fit = commands.add_parser("fit", help="train, from nothing or on; run again to go on where it stopped")
     fit.add_argument("--config", default="glamm-scenes", help="a shipped configuration (default: %(default)s)")
     fit.add_argument("--work", type=Path, required=True, help="folder of the training's state and logs")
     fit.add_argument("--out", type=Path, required=True, help="folder of the finished checkpoint")
+    fit.add_argument("--from", dest="start", type=Path, help="a checkpoint to begin with (default: from nothing)")
     fit.add_argument("--tower-steps", type=int, default=1700)
     fit.add_argument("--steps", type=int, default=4000)
     fit.add_argument("--batch", type=int, default=16)
@@ -54,24 +56,34 @@ def train(arguments: argparse.Namespace) -> None:
     if not (work / TOKENIZER_FILE).exists():
         tokenizer_training.train(sentences(), config.llm.vocab_size).save(str(work / TOKENIZER_FILE))
     tokenizer = GlammTokenizer.read(work)
-
-    torch.manual_seed(arguments.seed)
-    towers = TowerTrainer(config)
-    phase = Phase("towers", arguments.tower_steps, arguments.batch, arguments.rate)
-    run_phase(phase, towers, stream(config, tokenizer, phase, 0, arguments.workers), work)
-
-    torch.manual_seed(arguments.seed + 1)
-    whole = GlammTrainer(config, tokenizer, towers.class_prompts.weight.detach().clone())
-    whole.vision.load_state_dict(towers.vision.state_dict())
-    whole.pixel.load_state_dict(towers.pixel.state_dict())
+    if arguments.start is None:
+        whole = _from_nothing(arguments, config, tokenizer)
+    else:
+        torch.manual_seed(arguments.seed)
+        whole = GlammTrainer(config, tokenizer, None)
+        inherit(whole, arguments.start, tokenizer)
     phase = Phase("glamm", arguments.steps, arguments.batch, arguments.rate)
-    run_phase(phase, whole, stream(config, tokenizer, phase, WHOLE_STARTS_AT, arguments.workers), work)
+    first = WHOLE_STARTS_AT * (1 if arguments.start is None else 2)
+    run_phase(phase, whole, stream(config, tokenizer, phase, first, arguments.workers), work)
 
     out.mkdir(parents=True, exist_ok=True)
     (out / CONFIG_FILE).write_text(config.to_json())
     (out / TOKENIZER_FILE).write_text((work / TOKENIZER_FILE).read_text())
     for part, module in {"vision": whole.vision, "llm": whole.lmm, "pixel": whole.pixel}.items():
         save_part(out, part, module.state_dict())
+
+
+def _from_nothing(arguments: argparse.Namespace, config: GlammConfig, tokenizer: GlammTokenizer) -> GlammTrainer:
+    """The whole model on towers that learn first."""
+    torch.manual_seed(arguments.seed)
+    towers = TowerTrainer(config)
+    phase = Phase("towers", arguments.tower_steps, arguments.batch, arguments.rate)
+    run_phase(phase, towers, stream(config, tokenizer, phase, 0, arguments.workers), arguments.work)
+    torch.manual_seed(arguments.seed + 1)
+    whole = GlammTrainer(config, tokenizer, towers.class_prompts.weight.detach().clone())
+    whole.vision.load_state_dict(towers.vision.state_dict())
+    whole.pixel.load_state_dict(towers.pixel.state_dict())
+    return whole
 
 
 if __name__ == "__main__":

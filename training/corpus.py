@@ -8,7 +8,7 @@ import numpy as np
 from shared.model import conversation
 from shared.model.tokenizer import ADDED, IMAGE
 from training.scenes.compose import scene
-from training.scenes.language import caption, gcg, refseg, region_caption, vocabulary
+from training.scenes.language import caption, gcg, ground, refseg, region_caption, vocabulary, vqa
 
 SCENES = 600
 # Instructions are few but stand before every answer; repeated, their words become single tokens.
@@ -26,7 +26,10 @@ def _marked() -> Iterator[str]:
     for number in range(SCENES):
         made, rng = scene(number, "train"), np.random.default_rng([number, 1])
         yield from (gcg(made).answer, caption(made), region_caption(made, rng).answer, refseg(made, rng).answer)
-    for task in ("gcg", "region_caption", "caption"):
-        yield from [conversation.build([(conversation.instruction(task, None), None)])] * REPEATS
+        asked, grounded = vqa(made, rng), ground(made, rng)
+        yield from (asked.question, asked.answer, grounded.answer)
+    for instruction in (conversation.gcg(), conversation.region_caption(), conversation.caption()):
+        yield from [conversation.build([(instruction, None)])] * REPEATS
+    yield from [conversation.ground("")] * REPEATS
     for word in vocabulary():
-        yield from [conversation.instruction("refseg", word)] * 5
+        yield from [conversation.refseg(word)] * 5

@@ -44,9 +44,10 @@ class Report:
 
 def score(annotation: Annotation, truth: GroundedCaption) -> SceneScore:
     """Phrases are matched by their words, in lower case; a phrase said twice is matched in order."""
-    found = [masks.decode(phrase.rle) for phrase in annotation.phrases]
+    (answer,) = annotation.answers
+    found = [masks.decode(phrase.rle) for phrase in answer.phrases]
     said: dict[str, list[Mask]] = {}
-    for phrase, mask in zip(annotation.phrases, found, strict=True):
+    for phrase, mask in zip(answer.phrases, found, strict=True):
         said.setdefault((phrase.text or "").lower(), []).append(mask)
     ious = []
     for wanted in truth.phrases:
@@ -56,7 +57,7 @@ def score(annotation: Annotation, truth: GroundedCaption) -> SceneScore:
         phrase_iou=tuple(ious),
         object_iou=tuple(ious[:-1]),
         paired_iou=paired_iou(found, [wanted.mask for wanted in truth.phrases]),
-        exact=annotation.text == truth.text,
+        exact=answer.text == truth.text,
     )
 
 

@@ -1,7 +1,7 @@
 """Scenes as training examples: pixels for both towers, a conversation with its labels, low-resolution target masks."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,16 +11,19 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
+from shared.masks import Box, Mask
 from shared.model import conversation
 from shared.model.config import GlammConfig
 from shared.model.images import clip_pixels, sam_pixels
 from shared.model.tokenizer import GlammTokenizer
 from training.scenes.backgrounds import BACKGROUNDS
 from training.scenes.compose import POSITIONS, Scene, scene
-from training.scenes.language import SIZE_WORDS, caption, gcg, refseg, region_caption
+from training.scenes.language import SIZE_WORDS, caption, gcg, ground, refseg, region_caption, vqa
 from training.scenes.sprites import CATEGORIES
 
-TASK_SHARES = {"gcg": 0.55, "refseg": 0.2, "region_caption": 0.15, "caption": 0.1}
+TASK_SHARES = {"gcg": 0.35, "refseg": 0.15, "region_caption": 0.1, "caption": 0.08, "vqa": 0.2, "ground": 0.12}
+# One scene in five is talked about in more than one turn.
+MORE_TURNS, MAX_TURNS = 0.2, 3
 CLASSES = (*CATEGORIES, *BACKGROUNDS)
 POSITION_WORDS = tuple(word for row in POSITIONS for word in row)
 IGNORE = -100
@@ -43,9 +46,9 @@ class Example:
     """One scene with one conversation.
 
     clip, sam: (3, S, S) each; clip_cells, sam_cells: at the two grids; classes: (m,) class of each of the scene's
-    regions and region_masks: (m, 4g, 4g) soft masks of them; ids: prompt and answer with the image's placeholder;
-    answer_at: where in `ids` the answer begins; seg_masks: (n, 4g, 4g), one a [SEG] of the answer; box: xyxy in
-    0..1 or None; seg_classes: (n,) class of what each of them shows.
+    regions and region_masks: (m, 4g, 4g) soft masks of them; ids: the whole conversation with the image's placeholder;
+    answers: where in `ids` each answer begins and ends; seg_masks: (n, 4g, 4g), one a [SEG] of the answers;
+    boxes: (k, 4) xyxy in 0..1, one a `<bbox>`; seg_classes: (n,) class of what each [SEG] shows.
     """
 
     clip: Tensor
@@ -55,10 +58,20 @@ class Example:
     classes: Tensor
     region_masks: Tensor
     ids: list[int]
-    answer_at: int
+    answers: tuple[tuple[int, int], ...]
     seg_masks: Tensor
     seg_classes: Tensor
-    box: Tensor | None
+    boxes: Tensor
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A question with its marks, its answer with its markup, a mask a [SEG] and a box (xyxy in pixels) a `<bbox>`."""
+
+    question: str
+    answer: str
+    masks: tuple[Mask, ...] = ()
+    boxes: tuple[Box, ...] = ()
 
 
 class SceneExamples(IterableDataset[list[Example]]):
@@ -80,37 +93,44 @@ class SceneExamples(IterableDataset[list[Example]]):
     def example(self, number: int) -> Example:
         made = scene(number, "train")
         rng = np.random.default_rng([number, 1])
-        task = str(rng.choice(list(TASK_SHARES), p=list(TASK_SHARES.values())))
-        return make_example(made, task, rng, self.config, self.tokenizer)
+        count = int(rng.integers(2, MAX_TURNS + 1)) if rng.random() < MORE_TURNS else 1
+        tasks = rng.choice(list(TASK_SHARES), size=count, p=list(TASK_SHARES.values()))
+        return make_example(made, [turn(made, str(task), rng) for task in tasks], self.config, self.tokenizer)
 
 
-def make_example(
-    made: Scene, task: str, rng: np.random.Generator, config: GlammConfig, tokenizer: GlammTokenizer
-) -> Example:
-    prompt: str | None = None
-    masks: list[npt.NDArray[np.bool_]] = []
-    box: Tensor | None = None
+def turn(made: Scene, task: str, rng: np.random.Generator) -> Turn:
+    """One exchange about a scene, in the words that the service would put to the model."""
     match task:
         case "gcg":
-            answer, found = gcg(made)
-            masks = list(found)
+            answer, masks = gcg(made)
+            return Turn(conversation.gcg(), answer, masks)
         case "refseg":
-            prompt, answer, mask = refseg(made, rng)
-            masks = [mask]
+            expression, answer, mask = refseg(made, rng)
+            return Turn(conversation.refseg(expression), answer, () if mask is None else (mask,))
         case "region_caption":
-            corners, answer = region_caption(made, rng)
-            height, width = made.background_mask.shape
-            box = torch.tensor(corners, dtype=torch.float32) / torch.tensor([width, height, width, height])
-        case _:
-            answer = caption(made)
+            box, answer = region_caption(made, rng)
+            return Turn(conversation.region_caption(), answer, boxes=(box,))
+        case "vqa":
+            asked = vqa(made, rng)
+            boxes = () if asked.box is None else (asked.box,)
+            return Turn(conversation.question(asked.question, len(boxes))[0], asked.answer, asked.masks, boxes)
+        case "ground":
+            given, answer, masks = ground(made, rng)
+            return Turn(conversation.ground(given), answer, masks)
+    return Turn(conversation.caption(), caption(made))
+
+
+def make_example(made: Scene, turns: Sequence[Turn], config: GlammConfig, tokenizer: GlammTokenizer) -> Example:
+    """A conversation about a scene, answered to its end."""
     image = Image.fromarray(made.image)
     side = config.sam.grid * 4
-    question = conversation.build([(conversation.instruction(task, prompt), None)])
-    prompt_ids = tokenizer.encode_prompt(question)
-    answer_ids = tokenizer.encode_prompt(f"{question} {answer}")[len(prompt_ids) :]
+    height, width = made.background_mask.shape
+    ids, answers = _read_out(turns, tokenizer)
+    masks = [mask for said in turns for mask in said.masks]
     regions = [thing.mask for thing in made.objects] + [made.background_mask]
     names = [thing.category for thing in made.objects] + [made.background]
     class_of = {id(mask): CLASSES.index(name) for mask, name in zip(regions, names, strict=True)}
+    boxes = torch.tensor([box for said in turns for box in said.boxes], dtype=torch.float32).reshape(-1, 4)
     return Example(
         clip=clip_pixels(image, config.clip.image_size),
         sam=sam_pixels(image, config.sam.image_size),
@@ -118,12 +138,24 @@ def make_example(
         sam_cells=cells(made, config.sam.grid),
         classes=torch.tensor([CLASSES.index(name) for name in names]),
         region_masks=shrink(np.stack(regions), side),
-        ids=[*prompt_ids, *answer_ids, tokenizer.eos],
-        answer_at=len(prompt_ids),
+        ids=ids,
+        answers=answers,
         seg_masks=shrink(np.stack(masks), side) if masks else torch.zeros(0, side, side),
         seg_classes=torch.tensor([class_of[id(mask)] for mask in masks], dtype=torch.long),
-        box=box,
+        boxes=boxes / torch.tensor([width, height, width, height]),
     )
+
+
+def _read_out(turns: Sequence[Turn], tokenizer: GlammTokenizer) -> tuple[list[int], tuple[tuple[int, int], ...]]:
+    """The ids of a conversation, tokenised as one text as the llm stage does, and where in them each answer lies."""
+    asked: list[tuple[str, str | None]] = []
+    answers = []
+    for said in turns:
+        begin = len(tokenizer.encode_prompt(conversation.build([*asked, (said.question, None)])))
+        asked.append((said.question, said.answer))
+        ids = tokenizer.encode_prompt(conversation.build(asked))
+        answers.append((begin, len(ids)))
+    return ids, tuple(answers)
 
 
 def cells(made: Scene, grid: int) -> Cells:

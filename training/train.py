@@ -17,6 +17,7 @@ from shared.model.tokenizer import GlammTokenizer
 from training.examples import Example, SceneExamples
 
 WARMUP = 100
+COOLING = 0.3
 LOG_EVERY = 50
 
 
@@ -39,11 +40,13 @@ class Learner(nn.Module):
 
 
 def learning_rate(phase: Phase, step: int) -> float:
-    """Linear warm-up, then a cosine down to a twentieth."""
-    if step < WARMUP:
-        return phase.rate * (step + 1) / WARMUP
-    done = (step - WARMUP) / max(1, phase.steps - WARMUP)
-    return phase.rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+    """Linear warm-up, then constant, then over the last COOLING share of the steps down to a twentieth.
+
+    So a run may be given more or fewer steps at any time before it cools: what it did so far stays what it would be.
+    """
+    warm = min(1.0, (step + 1) / WARMUP)
+    left = (phase.steps - step) / max(1.0, COOLING * phase.steps)
+    return phase.rate * warm * (0.05 + 0.95 * min(1.0, left))
 
 
 def run_phase(

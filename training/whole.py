@@ -1,9 +1,10 @@
-"""Second half of the training: GLaMM's own, on frozen image encoders, with the paper's three losses.
+"""GLaMM's own training, with the paper's three losses.
 
-Trained: region encoder, projector, LLM, L-P projection and mask decoder. The paper adapts a trained LLM by LoRA; a
-small model has none to adapt, so its LLM is trained whole. It has never read a word either, and two helping losses
-stand in for what the released parts knew beforehand: an image token says the word of what its cell shows, and a [SEG]
-vector lies near the vector to which the mask decoder learned to answer for that class.
+Trained: region encoder, projector, LLM, L-P projection and mask decoder; on top of weights that know scenes already,
+the two image encoders too. The paper adapts a trained LLM by LoRA; a small model has none to adapt, so its LLM is
+trained whole. It has never read a word either, and two helping losses stand in for what the released parts knew
+beforehand: an image token says the word of what its cell shows, and, for a model from nothing, a [SEG] vector lies
+near the vector to which the mask decoder learned to answer for that class.
 """
 
 import torch
@@ -24,18 +25,22 @@ DECODER_RATE = 0.1
 
 
 class GlammTrainer(Learner):
-    """class_prompts: (classes, prompt_dim), the vectors that the decoder was trained with in the first phase."""
+    """class_prompts: (classes, prompt_dim), the vectors that the decoder was trained with in the first phase.
 
-    class_prompts: Tensor
+    None for a model whose weights come from an earlier training: then the image encoders are trained as well, and the
+    mask decoder as fast as everything else.
+    """
 
-    def __init__(self, config: GlammConfig, tokenizer: GlammTokenizer, class_prompts: Tensor) -> None:
+    class_prompts: Tensor | None
+
+    def __init__(self, config: GlammConfig, tokenizer: GlammTokenizer, class_prompts: Tensor | None) -> None:
         super().__init__()
         self.config, self.tokenizer = config, tokenizer
         self.vision = parts.vision(config)
         self.lmm = parts.llm(config)
         self.pixel = parts.pixel(config)
-        self.vision.clip.requires_grad_(False)
-        self.vision.grounding.requires_grad_(False)
+        self.vision.clip.requires_grad_(class_prompts is None)
+        self.vision.grounding.requires_grad_(class_prompts is None)
         self.register_buffer("class_prompts", class_prompts)
         # A background's article says nothing of it: "a grassy field" is told by "grassy".
         words = [name.removeprefix("a ") for name in CLASSES]
@@ -43,7 +48,7 @@ class GlammTrainer(Learner):
 
     def rate_of(self, name: str) -> float:
         """The learning rate of a parameter, as a share of the phase's."""
-        return DECODER_RATE if name.startswith("pixel.") else 1.0
+        return DECODER_RATE if self.class_prompts is not None and name.startswith("pixel.") else 1.0
 
     def forward(self, batch: list[Example]) -> tuple[Tensor, dict[str, float]]:
         """The weighted losses of a batch, and figures to watch."""
@@ -74,29 +79,23 @@ class GlammTrainer(Learner):
 
     def _apart(self, vectors: Tensor, classes: Tensor) -> Tensor:
         """How far (n, prompt_dim) vectors are from their class's: beside other classes' and by itself. 0 for none."""
-        if not len(vectors):
-            return vectors.sum()
+        if self.class_prompts is None or not len(vectors):
+            return vectors.sum() * 0
         likeness = vectors @ self.class_prompts.T / vectors.shape[1] ** 0.5
         return F.cross_entropy(likeness, classes) + F.mse_loss(vectors, self.class_prompts[classes])
 
-    @torch.no_grad()
-    def _towers(self, batch: list[Example], boxed: list[int]) -> tuple[Tensor, list[Tensor], Tensor]:
-        clip, region = self.config.clip, self.config.region
-        pixels = torch.stack([example.clip for example in batch])
-        levels = region.levels if boxed else ()
-        global_tokens, *states = self.vision.clip(pixels, [clip.select_layer, *levels])
-        embeddings = self.vision.grounding(torch.stack([example.sam for example in batch]))
-        return global_tokens, [state[boxed] for state in reversed(states)], embeddings
-
     def _see(self, batch: list[Example]) -> tuple[Tensor, dict[int, Tensor], Tensor]:
         """Global tokens (b, t, width), region tokens by example, SAM embeddings (b, D, g, g)."""
-        boxes = {index: example.box for index, example in enumerate(batch) if example.box is not None}
-        global_tokens, levels, embeddings = self._towers(batch, list(boxes))
+        boxed = [index for index, example in enumerate(batch) if len(example.boxes)]
+        levels = self.config.region.levels if boxed else ()
+        pixels = torch.stack([example.clip for example in batch])
+        global_tokens, *states = self.vision.clip(pixels, [self.config.clip.select_layer, *levels])
         regions: dict[int, Tensor] = {}
-        if boxes:
-            tokens = self.vision.region(levels, [box[None] for box in boxes.values()])
-            regions = dict(zip(boxes, tokens, strict=True))
-        return global_tokens, regions, embeddings
+        if boxed:
+            shallow_to_deep = [state[boxed] for state in reversed(states)]
+            tokens = self.vision.region(shallow_to_deep, [batch[index].boxes for index in boxed])
+            regions = dict(zip(boxed, tokens, strict=True))
+        return global_tokens, regions, self.vision.grounding(torch.stack([example.sam for example in batch]))
 
     def _read(
         self, batch: list[Example], global_tokens: Tensor, regions: dict[int, Tensor]
@@ -114,7 +113,7 @@ class GlammTrainer(Learner):
             positions = expanded_positions(example.ids, self.config.clip.tokens)
             image_at = index * padded.shape[1] + positions[example.ids.index(IMAGE_PLACEHOLDER)]
             cells.extend(range(image_at, image_at + self.config.clip.tokens))
-            for at in range(example.answer_at, len(example.ids)):
+            for at in (at for begin, end in example.answers for at in range(begin, end)):
                 before = index * padded.shape[1] + positions[at] - 1
                 targets.append(example.ids[at])
                 chosen.append(before)

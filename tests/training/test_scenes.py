@@ -187,6 +187,8 @@ def test_a_referring_expression_names_its_mask(scenes: list[Scene]) -> None:
     seen = set()
     for scene in scenes * 5:
         expression, answer, mask = language.refseg(scene, rng)
+        if mask is None:
+            continue
         assert answer == "Sure, it is [SEG]."
         assert expression.startswith("the ")
         if mask is scene.background_mask:
@@ -220,8 +222,59 @@ def test_the_vocabulary_holds_every_word_that_is_said(scenes: list[Scene]) -> No
     for scene in scenes:
         refseg = language.refseg(scene, rng)
         said = [language.caption(scene), refseg.expression, refseg.answer, language.region_caption(scene, rng).answer]
-        words = {word.lower() for text in said for word in re.findall(r"\w+", text.replace("[SEG]", ""))}
+        said += [language.vqa(scene, rng).answer, language.ground(scene, rng).caption]
+        words = {word.lower() for text in said for word in re.findall(r"\w+", re.sub(r"\[SEG\]|</?p>", "", text))}
         assert words <= known
+
+
+def test_questions_have_true_answers(scenes: list[Scene]) -> None:
+    rng = np.random.default_rng(0)
+    seen = set()
+    for scene in scenes * 8:
+        asked = language.vqa(scene, rng)
+        names = {thing.category: thing for thing in scene.objects}
+        seen.add(asked.question.split()[0])
+        if found := re.fullmatch(r"Where is the (\w+)\?", asked.question):
+            assert asked.answer.lower() == f"{names[found[1]].position_word}."
+        elif found := re.fullmatch(r"Is there an? (\w+) in the picture\?", asked.question):
+            assert asked.answer == ("Yes." if found[1] in names else "No.")
+        elif found := re.fullmatch(r"Show me the (\w+)\.", asked.question):
+            assert asked.masks[0] is names[found[1]].mask
+            assert f"<p> The {found[1]} </p> [SEG]" in asked.answer
+        elif asked.question.startswith("How many"):
+            assert language.NUMBERS.index(asked.answer[:-1]) + 1 == len(scene.objects)
+        elif asked.box is not None:
+            (named,) = (thing for thing in scene.objects if thing.box == asked.box)
+            assert named.category in asked.answer
+        elif "background" in asked.question:
+            assert asked.answer.lower() == f"{scene.background}."
+        else:
+            place = asked.question.removeprefix("What is ").removesuffix("?")
+            there = [thing.category for thing in scene.objects if thing.position_word == place]
+            assert [word for word in re.findall(r"\w+", asked.answer) if word in names] == there
+    assert seen == {"What", "Where", "How", "Is", "Show"}
+
+
+def test_an_expression_without_a_mask_names_nothing_in_the_scene(scenes: list[Scene]) -> None:
+    rng = np.random.default_rng(0)
+    asked = [(scene, language.refseg(scene, rng)) for scene in scenes * 4]
+    absent = [(scene, sample) for scene, sample in asked if sample.mask is None]
+    assert 0 < len(absent) < len(asked) / 3
+    for scene, sample in absent:
+        assert sample.expression.removeprefix("the ") not in {thing.category for thing in scene.objects}
+        assert "[SEG]" not in sample.answer
+
+
+def test_a_given_caption_is_its_answer_without_marks(scenes: list[Scene]) -> None:
+    rng = np.random.default_rng(0)
+    for scene in scenes:
+        given = language.ground(scene, rng)
+        phrases = re.findall(r"<p> (.*?) </p> \[SEG\]", given.answer)
+        assert without_markup(given.answer) == given.caption
+        assert len(phrases) == len(given.masks)
+        for phrase, mask in zip(phrases, given.masks, strict=True):
+            owners = [thing.category for thing in scene.objects if thing.mask is mask] or [scene.background]
+            assert owners[0] in phrase
 
 
 def test_samples_are_pictures_with_grandf_annotations(tmp_path: Path, library: SpriteLibrary) -> None:

@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 import torch
 
+from shared.model import conversation, parts
+from shared.model.checkpoint import load_part
 from shared.model.config import GlammConfig
 from shared.model.tokenizer import GlammTokenizer
+from shared.settings import SHIPPED_CHECKPOINT
 from training import tokenizer as tokenizer_training
 from training.corpus import sentences
-from training.examples import CLASSES, Example, SceneExamples, make_example
+from training.examples import CLASSES, TASK_SHARES, Example, SceneExamples, make_example, turn
+from training.inherit import inherit
 from training.losses import mask_bce, mask_dice
 from training.scenes.compose import scene
 from training.scenes.language import gcg
@@ -36,17 +40,46 @@ def test_the_tokenizer_reads_any_text_back(tokenizer: GlammTokenizer) -> None:
 
 def test_answers_are_what_follows_the_prompt(tokenizer: GlammTokenizer) -> None:
     made = scene(5, "train")
-    example = make_example(made, "gcg", np.random.default_rng(0), CONFIG, tokenizer)
-    answer = example.ids[example.answer_at :]
-    assert answer[-1] == tokenizer.eos
+    example = make_example(made, [turn(made, "gcg", np.random.default_rng(0))], CONFIG, tokenizer)
+    ((begin, end),) = example.answers
+    answer = example.ids[begin:end]
+    assert (answer[-1], end) == (tokenizer.eos, len(example.ids))
     said = tokenizer.decode(answer).replace("<p>", " <p>").replace("</p>[SEG]", " </p> [SEG]").split()
     assert said == gcg(made).answer.split()
     assert answer.count(tokenizer.seg) == len(example.seg_masks) == len(made.objects) + 1
 
 
+def test_a_conversation_is_read_as_the_service_would_put_it(tokenizer: GlammTokenizer) -> None:
+    """Every answer of every task lies where the llm stage would generate it, turn behind turn."""
+    made, rng = scene(7, "train"), np.random.default_rng(3)
+    turns = [turn(made, task, rng) for task in TASK_SHARES for _ in range(4)]
+    example = make_example(made, turns, CONFIG, tokenizer)
+    said: list[tuple[str, str | None]] = []
+    for one, (begin, end) in zip(turns, example.answers, strict=True):
+        prompt = tokenizer.encode_prompt(conversation.build([*said, (one.question, None)]))
+        assert example.ids[:begin] == prompt
+        assert example.ids[end - 1] == tokenizer.eos
+        assert example.ids[begin:end].count(tokenizer.seg) == len(one.masks)
+        said.append((one.question, one.answer))
+    assert example.ids.count(tokenizer.bbox) == len(example.boxes) > 0
+    assert example.ids.count(tokenizer.seg) == len(example.seg_masks) == len(example.seg_classes)
+
+
+def test_weights_are_inherited_and_tokens_known_to_both_keep_their_rows(tokenizer: GlammTokenizer) -> None:
+    torch.manual_seed(0)
+    before = GlammTokenizer.read(SHIPPED_CHECKPOINT)
+    model = GlammTrainer(CONFIG, tokenizer, None)
+    inherit(model, SHIPPED_CHECKPOINT, tokenizer)
+    shipped = load_part(SHIPPED_CHECKPOINT, "llm", parts.llm, torch.device("cpu"), torch.float32)
+    for token in ("<p>", "[SEG]", "</s>", "\u2581dog"):
+        mine, theirs = tokenizer.tokenizer.token_to_id(token), before.tokenizer.token_to_id(token)
+        assert torch.equal(model.lmm.llama.lm_head.weight[mine], shipped.llama.lm_head.weight[theirs])
+    assert torch.equal(model.lmm.llama.model.norm.weight, shipped.llama.model.norm.weight)
+
+
 def test_cells_show_the_scene(tokenizer: GlammTokenizer) -> None:
     made = scene(5, "train")
-    example = make_example(made, "caption", np.random.default_rng(0), CONFIG, tokenizer)
+    example = make_example(made, [turn(made, "caption", np.random.default_rng(0))], CONFIG, tokenizer)
     shown = {CLASSES[index] for index in example.sam_cells.category.unique().tolist()}
     assert shown == {thing.category for thing in made.objects} | {made.background}
     assert example.region_masks.sum(0).allclose(torch.ones(64, 64))
@@ -75,6 +108,8 @@ def test_the_rate_rises_and_falls() -> None:
     assert max(rates) == pytest.approx(1.0, abs=0.02)
     assert rates[0] < 0.02
     assert rates[-1] == pytest.approx(0.05, abs=0.01)
+    longer = [learning_rate(Phase("x", steps=2000, batch=1, rate=1.0), step) for step in range(700)]
+    assert rates[:700] == longer
 
 
 class StoppedHereError(Exception):
@@ -125,4 +160,15 @@ def test_the_frozen_towers_stay_as_they_are(tokenizer: GlammTokenizer, tmp_path:
     moved = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
     assert not [name for name in moved if name.startswith(("vision.clip.", "vision.grounding."))]
     for part in ("lmm.llama.", "lmm.projector.", "lmm.text_projection.", "pixel.mask_decoder.", "vision.region."):
+        assert any(name.startswith(part) for name in moved), part
+
+
+def test_on_weights_that_know_scenes_everything_learns(tokenizer: GlammTokenizer, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = GlammTrainer(CONFIG, tokenizer, None)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    phase = Phase("glamm", steps=2, batch=6, rate=1e-3)
+    run_phase(phase, model, stream(CONFIG, tokenizer, phase, 0, workers=0), tmp_path)
+    moved = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
+    for part in ("vision.clip.", "vision.grounding.", "vision.region.", "lmm.", "pixel.mask_decoder."):
         assert any(name.startswith(part) for name in moved), part
