@@ -65,9 +65,16 @@ class S3Server(Unit):
             "webdav": "false",
             "admin.ui": "false",
         } | {f"{role}.port": str(port) for role, port in self.ports.items()}
-        argv = [str(_binary()), "mini", *(f"-{name}={value}" for name, value in options.items())]
+        argv = [str(_binary()), "-logtostderr=true", "mini", *(f"-{name}={value}" for name, value in options.items())]
         keys = {"AWS_ACCESS_KEY_ID": self.access_key, "AWS_SECRET_ACCESS_KEY": self.secret_key}
         return Command(argv, env={**os.environ, **keys}, cwd=self.data_dir / "data")
+
+    def stop(self, timeout: float | None = None) -> None:
+        super().stop(timeout)
+        # Its roles speak over sockets that it puts there whatever it is told, and leaves behind.
+        for port in self.ports.values():
+            for left in Path("/tmp").glob(f"seaweedfs-*-grpc-{port + GRPC_OFFSET}.sock"):
+                left.unlink(missing_ok=True)
 
     def probe(self) -> bool:
         try:

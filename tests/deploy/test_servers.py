@@ -18,7 +18,7 @@ from deploy.embedded import ports
 from deploy.embedded.errors import EmbeddedError, StartError
 from deploy.embedded.postgres import PostgresServer
 from deploy.embedded.redis import RedisServer
-from deploy.embedded.s3 import S3Server
+from deploy.embedded.s3 import GRPC_OFFSET, S3Server
 from deploy.embedded.unit import Unit
 
 
@@ -166,3 +166,13 @@ def test_a_server_that_cannot_start_says_why_and_where_its_log_is(tmp_path: Path
         server.start()
     assert caught.value.remedy == f"Read {tmp_path / 'redis.log'}."
     assert not server.alive
+
+
+def test_the_object_store_leaves_nothing_outside_its_folder(tmp_path: Path) -> None:
+    def outside() -> set[Path]:
+        return {path for path in Path("/tmp").iterdir() if path.name.startswith(("seaweedfs-", "weed."))}
+
+    with S3Server(tmp_path) as server:
+        own = [str(port + GRPC_OFFSET) for port in server.ports.values()]
+    assert not [path for path in outside() if any(port in path.name for port in own)]
+    assert (tmp_path / "objects.log").read_text()
