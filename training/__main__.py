@@ -15,12 +15,13 @@ from training import tokenizer as tokenizer_training
 from training.corpus import sentences
 from training.evaluate import evaluate
 from training.inherit import inherit
-from training.towers import TowerTrainer
+from training.towers import ClipTrainer, TowerTrainer
 from training.train import Phase, run_phase, stream
 from training.whole import GlammTrainer
 
 # Far beyond what the first phase reads, so that the second sees new scenes.
 WHOLE_STARTS_AT = 1_000_000
+CLIP_STARTS_AT = 3_000_000
 
 
 def main() -> None:
@@ -31,6 +32,7 @@ def main() -> None:
     fit.add_argument("--work", type=Path, required=True, help="folder of the training's state and logs")
     fit.add_argument("--out", type=Path, required=True, help="folder of the finished checkpoint")
     fit.add_argument("--from", dest="start", type=Path, help="a checkpoint to begin with (default: from nothing)")
+    fit.add_argument("--clip-steps", type=int, default=0, help="with --from: train the CLIP tower alone, before all")
     fit.add_argument("--tower-steps", type=int, default=1700)
     fit.add_argument("--steps", type=int, default=4000)
     fit.add_argument("--batch", type=int, default=16)
@@ -59,9 +61,7 @@ def train(arguments: argparse.Namespace) -> None:
     if arguments.start is None:
         whole = _from_nothing(arguments, config, tokenizer)
     else:
-        torch.manual_seed(arguments.seed)
-        whole = GlammTrainer(config, tokenizer, None)
-        inherit(whole, arguments.start, tokenizer)
+        whole = _from_checkpoint(arguments, config, tokenizer)
     phase = Phase("glamm", arguments.steps, arguments.batch, arguments.rate)
     first = WHOLE_STARTS_AT * (1 if arguments.start is None else 2)
     run_phase(phase, whole, stream(config, tokenizer, phase, first, arguments.workers), work)
@@ -71,6 +71,18 @@ def train(arguments: argparse.Namespace) -> None:
     (out / TOKENIZER_FILE).write_text((work / TOKENIZER_FILE).read_text())
     for part, module in {"vision": whole.vision, "llm": whole.lmm, "pixel": whole.pixel}.items():
         save_part(out, part, module.state_dict())
+
+
+def _from_checkpoint(arguments: argparse.Namespace, config: GlammConfig, tokenizer: GlammTokenizer) -> GlammTrainer:
+    """The whole model as it was saved, its CLIP tower trained on where that is asked for."""
+    torch.manual_seed(arguments.seed)
+    whole = GlammTrainer(config, tokenizer, None)
+    inherit(whole, arguments.start, tokenizer)
+    if arguments.clip_steps:
+        clip = ClipTrainer(config, whole.vision.clip)
+        phase = Phase("clip", arguments.clip_steps, 2 * arguments.batch, arguments.rate)
+        run_phase(phase, clip, stream(config, tokenizer, phase, CLIP_STARTS_AT, arguments.workers), arguments.work)
+    return whole
 
 
 def _from_nothing(arguments: argparse.Namespace, config: GlammConfig, tokenizer: GlammTokenizer) -> GlammTrainer:

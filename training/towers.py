@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from shared.model import parts
+from shared.model.clip import GlobalImageEncoder
 from shared.model.config import GlammConfig
 from training.examples import CLASSES, IGNORE, POSITION_WORDS, Cells, Example
 from training.losses import BCE_WEIGHT, DICE_WEIGHT, mask_bce, mask_dice
@@ -43,6 +44,21 @@ class CellHeads(nn.Module):
             known = wanted != IGNORE
             accuracy[name] = (logits.argmax(-1) == wanted)[known].float().mean().item()
         return total, accuracy
+
+
+class ClipTrainer(Learner):
+    """The global image encoder by itself, on weights that see already: many more scenes in the same time."""
+
+    def __init__(self, config: GlammConfig, clip: GlobalImageEncoder) -> None:
+        super().__init__()
+        self.clip = clip
+        self.heads = CellHeads(config.clip.width)
+
+    def forward(self, batch: list[Example]) -> tuple[Tensor, dict[str, float]]:
+        """The summed losses of a batch, and figures to watch."""
+        tokens = self.clip.global_tokens(torch.stack([example.clip for example in batch]))
+        loss, seen = self.heads.loss(tokens, [example.clip_cells for example in batch])
+        return loss, {"loss": loss.item(), **seen}
 
 
 class TowerTrainer(Learner):
