@@ -11,9 +11,11 @@ from shared.model.checkpoint import CONFIG_FILE, save_part
 from shared.model.config import GlammConfig
 from shared.model.tokenizer import FILE as TOKENIZER_FILE
 from shared.model.tokenizer import GlammTokenizer
+from shared.stages.glamm import Glamm
 from training import tokenizer as tokenizer_training
 from training.corpus import sentences
 from training.evaluate import evaluate
+from training.evaluate_tasks import evaluate_tasks
 from training.inherit import inherit
 from training.towers import ClipTrainer, TowerTrainer
 from training.train import Phase, run_phase, stream
@@ -39,7 +41,7 @@ def main() -> None:
     fit.add_argument("--rate", type=float, default=1e-3)
     fit.add_argument("--workers", type=int, default=1, help="processes that compose scenes (default: %(default)s)")
     fit.add_argument("--seed", type=int, default=0)
-    measure = commands.add_parser("evaluate", help="phrase-level mIoU of GCG on test scenes")
+    measure = commands.add_parser("evaluate", help="every task on test scenes")
     measure.add_argument("checkpoint", type=Path)
     measure.add_argument("--count", type=int, default=200)
     measure.add_argument("--first", type=int, default=0, help="number of the first test scene")
@@ -47,8 +49,10 @@ def main() -> None:
     if arguments.command == "fit":
         train(arguments)
     else:
-        report = evaluate(arguments.checkpoint, arguments.count, arguments.first)
-        print(json.dumps(dataclasses.asdict(report)))
+        glamm = Glamm.load(arguments.checkpoint)
+        captions = evaluate(glamm, arguments.count, arguments.first)
+        others = evaluate_tasks(glamm, arguments.count, arguments.first)
+        print(json.dumps(dataclasses.asdict(captions) | dataclasses.asdict(others)))
 
 
 def train(arguments: argparse.Namespace) -> None:

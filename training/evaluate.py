@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -72,9 +71,8 @@ def paired_iou(found: Sequence[Mask], wanted: Sequence[Mask]) -> float:
     return float(np.mean(paired)) if paired else 0.0
 
 
-def evaluate(checkpoint: Path, count: int, first: int = 0) -> Report:
+def evaluate(glamm: Glamm, count: int, first: int = 0) -> Report:
     """GCG on the `count` test scenes from number `first` on."""
-    glamm = Glamm.load(checkpoint)
     scores = []
     for batch in _batches([scene(number, "test") for number in range(first, first + count)]):
         requests = [Request(Image.fromarray(made.image)) for made in batch]

@@ -1,6 +1,7 @@
 """From a command's options to what is asked of each image."""
 
 from collections.abc import Sequence
+from enum import StrEnum
 
 from shared.errors import InvalidInput
 from shared.tasks import Ask, Box, Task, parse_task
@@ -13,6 +14,15 @@ _TAKEN = {
     Task.VQA: {"--question", "--box"},
     Task.GROUND: {"--caption", "--phrase"},
 }
+
+
+class Kind(StrEnum):
+    """The sets that are predicted, as `glamm evaluate` names them."""
+
+    GCG = "gcg"
+    REFSEG = "refseg"
+    REGION_CAPTION = "region-caption"
+    CAPTION = "caption"
 
 
 def read_ask(

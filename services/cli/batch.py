@@ -3,7 +3,7 @@
 import json
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -46,6 +46,8 @@ class Done:
 
 
 News = Moved | Done
+Keep = Callable[[GlammClient, Request, schema.Job], tuple[Path, ...]]
+"""Writes what came of a request; returns the files."""
 
 
 def requests(paths: Sequence[Path], ask: Ask) -> list[Request]:
@@ -60,11 +62,11 @@ def requests(paths: Sequence[Path], ask: Ask) -> list[Request]:
     return made
 
 
-def run(client: GlammClient, asked: Sequence[Request], out: Path | None, in_flight: int = IN_FLIGHT) -> Iterator[News]:
+def run(client: GlammClient, asked: Sequence[Request], keep: Keep | None, in_flight: int = IN_FLIGHT) -> Iterator[News]:
     """Send every request and yield what becomes of it, exactly one `Done` each, in the order of events.
 
-    With `out`, an overlay (`NAME.overlay.png`) and the job (`NAME.json`) are written there for each success. Stopping
-    half-way leaves nothing waiting: the threads are daemons, and an unfinished job goes on in the service.
+    `keep` writes files for each success, on the thread that waited for it. Stopping half-way leaves nothing waiting:
+    the threads are daemons, and an unfinished job goes on in the service.
     """
     waiting: queue.SimpleQueue[Request] = queue.SimpleQueue()
     for request in asked:
@@ -78,7 +80,7 @@ def run(client: GlammClient, asked: Sequence[Request], out: Path | None, in_flig
                     request = waiting.get_nowait()
                 except queue.Empty:
                     return
-                news.put(_annotate(client, request, out, news))
+                news.put(_annotate(client, request, keep, news))
         except BaseException as error:  # handed to the caller's thread, which raises it
             news.put(error)
 
@@ -93,8 +95,28 @@ def run(client: GlammClient, asked: Sequence[Request], out: Path | None, in_flig
         yield item
 
 
+def pictures(out: Path) -> Keep:
+    """Writes an overlay (`NAME.overlay.png`) and the job (`NAME.json`) of each success into a folder."""
+
+    def write(client: GlammClient, request: Request, job: schema.Job) -> tuple[Path, ...]:
+        out.mkdir(parents=True, exist_ok=True)
+        overlay, data = out / f"{request.name}.overlay.png", out / f"{request.name}.json"
+        overlay.write_bytes(client.overlay_png(job.id))
+        write_json(data, job.model_dump(mode="json"))
+        return overlay, data
+
+    return write
+
+
+def write_json(path: Path, value: object) -> None:
+    """Under its name only when it is whole: a file that is there need not be made again."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
 def _annotate(
-    client: GlammClient, request: Request, out: Path | None, news: "queue.SimpleQueue[News | BaseException]"
+    client: GlammClient, request: Request, keep: Keep | None, news: "queue.SimpleQueue[News | BaseException]"
 ) -> Done:
     try:
         news.put(Moved(request, "uploading", 0.0))
@@ -103,15 +125,7 @@ def _annotate(
         job = client.wait_for(
             created.id, every=_NEWS_SECONDS, seen=lambda view: news.put(Moved(request, view.state, view.progress))
         )
-        files = _write(client, request, job, out) if out is not None and job.result is not None else ()
+        files = keep(client, request, job) if keep is not None and job.result is not None else ()
         return Done(request, job=job, files=files)
     except (GlammError, OSError) as error:
         return Done(request, error=error)
-
-
-def _write(client: GlammClient, request: Request, job: schema.Job, out: Path) -> tuple[Path, ...]:
-    out.mkdir(parents=True, exist_ok=True)
-    overlay, data = out / f"{request.name}.overlay.png", out / f"{request.name}.json"
-    overlay.write_bytes(client.overlay_png(job.id))
-    data.write_text(json.dumps(job.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return overlay, data

@@ -36,7 +36,7 @@ def demo(data: Path, out_dir: Path) -> int:
     asked = batch.requests(samples, Ask(Task.GCG))
     with _started(data, None, err) as stack:
         with GlammClient(stack.gateway_url) as client:
-            news = batch.run(client, asked, out_dir)
+            news = batch.run(client, asked, batch.pictures(out_dir))
             summary = report.follow(news, asked, out, err, as_json=False)
         _say(err, "Stopping the service.")
     count = sum(1 for done in summary.done if done.files)

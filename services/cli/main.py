@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from services.cli.asking import Kind
 from shared.errors import GlammError, InvalidInput, InvalidSettings, Unavailable
 from shared.version import VERSION
 
@@ -78,8 +79,39 @@ def annotate(
     asked = batch.requests(images, ask)
     with GlammClient(locate.service_url(url, data)) as client:
         client.greet()
-        news = batch.run(client, asked, out)
+        news = batch.run(client, asked, None if out is None else batch.pictures(out))
         summary = report.follow(news, asked, Console(), Console(stderr=True), as_json=as_json)
+    raise typer.Exit(summary.exit_code)
+
+
+@app.command()
+def predict(
+    task: Annotated[Kind, typer.Option(help="Which set is predicted.")],
+    images: Annotated[Path, typer.Option(help="The folder of the set's images.")],
+    out: Annotated[Path, typer.Option(help="A prediction file an image goes here. What is there is not asked again.")],
+    ground_truth: Annotated[
+        Path | None, typer.Option(help="refseg, region-caption: the file with the expressions or regions.")
+    ] = None,
+    url: Url = None,
+    data: Data = UP_DATA,
+    in_flight: Annotated[int, typer.Option(min=1, max=256, help="Jobs under way at once.")] = 16,
+) -> None:
+    """Make the predictions that `glamm evaluate` reads, and go on where an earlier run stopped."""
+    from rich.console import Console
+
+    from services.cli import batch, locate, report
+    from services.cli import predict as prediction
+    from services.cli.client import GlammClient
+
+    planned = prediction.plan(task, images, ground_truth)
+    left = [one.request for one in planned if not prediction.target(out, one.request).exists()]
+    out.mkdir(parents=True, exist_ok=True)
+    with GlammClient(locate.service_url(url, data)) as client:
+        client.greet()
+        news = batch.run(client, left, prediction.keeper(task, planned, out), in_flight)
+        summary = report.count(news, len(planned), len(planned) - len(left), Console(stderr=True))
+    written = sum(bool(done.files) for done in summary.done)
+    print(f"{out}: {written} predicted, {len(planned) - len(left)} there already, {len(left) - written} failed")
     raise typer.Exit(summary.exit_code)
 
 

@@ -6,7 +6,17 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.padding import Padding
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 from services.cli import terminal
@@ -51,14 +61,31 @@ def follow(news: Iterable[News], asked: Sequence[Request], out: Console, err: Co
     return Summary(tuple(done))
 
 
-def _progress(console: Console) -> Progress:
+def count(news: Iterable[News], total: int, before: int, err: Console) -> Summary:
+    """One bar for all of them, and each fault; `before` of `total` were done by an earlier run."""
+    done: list[Done] = []
+    with _progress(err, TimeRemainingColumn()) as progress:
+        bar = progress.add_task("predictions", total=total, completed=before, state="")
+        for item in news:
+            if isinstance(item, Done):
+                done.append(item)
+                failed = sum(1 for d in done if not d.files)
+                progress.update(bar, advance=1, state=f"{failed} failed" if failed else "")
+                if not item.files:
+                    _print(item, err, err, as_json=False)
+    return Summary(tuple(done))
+
+
+def _progress(console: Console, *more: ProgressColumn) -> Progress:
     """Gone when finished, and silent where nobody watches."""
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
+        TaskProgressColumn(),
         TextColumn("{task.fields[state]}", style="dim"),
         TimeElapsedColumn(),
+        *more,
         console=console,
         transient=True,
         disable=not console.is_terminal,
