@@ -2,103 +2,24 @@
 
 import io
 import json
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from time import monotonic, sleep
+from collections.abc import Callable
 
 import numpy as np
-import psutil
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from services.cli.client import GlammClient, Refused
-from services.cli.main import main
+from services.cli.client import Refused
 from shared import masks
 from shared.masks import Rle
 from shared.schema import to_ask
 from shared.tasks import Ask, Task
-from tests.tiny import write_checkpoint
 
-PATIENCE = 300.0
-
-
-@dataclass(frozen=True)
-class Run:
-    code: int
-    out: str
-    err: str
-
-
-@dataclass(frozen=True)
-class Service:
-    data: Path
-    url: str
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """`glamm up` in a process of its own; it ends with an interrupt, upon which nothing of it may be left."""
-    folder = tmp_path_factory.mktemp("up")
-    data = folder / "data"
-    checkpoint = write_checkpoint(folder)
-    environment = os.environ | {"GLAMM_CHECKPOINT": str(checkpoint), "GLAMM_MAX_NEW_TOKENS": "6"}
-    with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "services.cli", "up", "--data", str(data)], env=environment, stdout=out, stderr=err
-        )
-    try:
-        deadline = monotonic() + PATIENCE
-        while not (data / "stack.json").exists():
-            assert process.poll() is None, (folder / "err").read_text()
-            assert monotonic() < deadline, (folder / "err").read_text()
-            sleep(0.2)
-        url = json.loads((data / "stack.json").read_text())["url"]
-        yield Service(data, url)
-        family = psutil.Process(process.pid).children(recursive=True)
-        assert len(family) >= 9, "four servers and five processes"
-        process.send_signal(signal.SIGINT)
-        assert process.wait(PATIENCE) == 0, (folder / "err").read_text()
-        assert [child for child in family if child.is_running()] == []
-        assert not (data / "stack.json").exists()
-        assert url in (folder / "out").read_text()
-    finally:
-        process.kill()
-        process.wait()
+from .conftest import PATIENCE, Run
 
 
 @pytest.fixture
-def glamm(monkeypatch, capsys, service) -> Callable[..., Run]:
-    """Runs the command in this process, on the data folder of the service."""
-
-    def run(command: str, *arguments: str | Path) -> Run:
-        words = ["glamm", command, "--data", str(service.data), *map(str, arguments)]
-        monkeypatch.setattr(sys, "argv", words)
-        with pytest.raises(SystemExit) as ended:
-            main()
-        shown = capsys.readouterr()
-        return Run(int(ended.value.code or 0), shown.out, shown.err)
-
-    return run
-
-
-@pytest.fixture
-def picture(tmp_path) -> Path:
-    canvas = Image.new("RGB", (160, 120), "steelblue")
-    ImageDraw.Draw(canvas).ellipse((40, 30, 110, 100), fill="crimson")
-    path = tmp_path / "picture.png"
-    canvas.save(path)
-    return path
-
-
-@pytest.fixture
-def client(service) -> Iterator[GlammClient]:
-    with GlammClient(service.url) as client:
-        yield client
+def glamm(on_service) -> Callable[..., Run]:
+    return on_service
 
 
 def test_the_client_takes_an_image_through_to_its_pictures(client, picture):
