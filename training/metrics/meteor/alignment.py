@@ -178,8 +178,10 @@ def _matches(hypothesis: Sequence[str], reference: Sequence[str], resources: Res
         yield Match(Matcher.PARAPHRASE, n, length, m, other_length)
 
 
-def _paraphrases(line: Sequence[str], other: Sequence[str], resources: Resources) -> Iterator[tuple[int, int, int, int]]:
-    """(start, length) in the line and in the other, of pairs with the table's left side in the line; short ones first."""
+def _paraphrases(
+    line: Sequence[str], other: Sequence[str], resources: Resources
+) -> Iterator[tuple[int, int, int, int]]:
+    """(start, length) in the line and in the other, of pairs whose left side stands in the line; short ones first."""
     for start, word in enumerate(line):
         here = [pair for pair in resources.paraphrases.get(word, ()) if _stands_at(pair[0], line, start)]
         for left, right in sorted(here, key=lambda pair: len(pair[0])):

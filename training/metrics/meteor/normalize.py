@@ -26,14 +26,14 @@ ALWAYS, BEFORE_NUMBERS = "always", "before numbers"
 
 
 def words(line: str, abbreviations: Mapping[str, str]) -> list[str]:
-    """One line → its words, punctuation kept. abbreviations: the word without its full stop → ALWAYS or BEFORE_NUMBERS."""
+    """One line → its words, punctuation kept. abbreviations: a word less its full stop → ALWAYS or BEFORE_NUMBERS."""
     line = _SYMBOL.sub(r" \1 ", f" {line} ")
     line = _DOTS.sub(r" \g<0> ", line)
     for comma in _COMMAS:
         line = comma.sub(r"\1 , \2", line)
     line = _SINGLE_QUOTE.sub("'", line)
     line = _DOUBLE_QUOTE.sub(' " ', line)
-    line = _DASH.sub(r"\1 \2", line.replace("–", "-").replace("--", " - "))
+    line = _DASH.sub(r"\1 \2", line.replace("–", "-").replace("--", "-"))
     for apostrophe in _LONE_APOSTROPHES:
         line = apostrophe.sub(r"\1 ' \2", line)
     for clitic in _CLITICS:

@@ -101,7 +101,7 @@ def paraphrases_of(vocabulary: AbstractSet[str], table: Path | None = None) -> P
     known = {word.encode() for word in vocabulary}
     found: dict[str, list[tuple[Phrase, Phrase]]] = {}
     with gzip.open(table or shipped_file(_PARAPHRASES)) as packed:
-        lines = io.BufferedReader(packed, 1 << 20)  # type: ignore[arg-type]  # GzipFile reads as a raw stream does
+        lines = io.BufferedReader(packed, 1 << 20)
         for _, one, other in zip(lines, lines, lines, strict=True):
             if known.issuperset(one.split()) and known.issuperset(other.split()):
                 left, right = (tuple(phrase.decode().split()) for phrase in (one, other))

@@ -1,5 +1,6 @@
 """METEOR's score: a weighted F-mean of matched words, lowered by how many pieces the matches fall into."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Self
@@ -60,7 +61,7 @@ class Statistics:
             return 0.0
         mean = 1 / ((1 - ALPHA) / precision + ALPHA / recall)
         fragmentation = 0.0 if self.perfect else self.chunks / ((self.hypothesis.matched + self.reference.matched) / 2)
-        return max(mean * (1 - GAMMA * fragmentation**BETA), 0.0)
+        return max(mean * (1 - GAMMA * math.pow(fragmentation, BETA)), 0.0)
 
 
 @dataclass(frozen=True)
