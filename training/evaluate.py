@@ -9,6 +9,7 @@ from PIL import Image
 from shared import masks
 from shared.masks import Mask
 from shared.stages.glamm import Annotation, Glamm, Request
+from training.metrics.masks import overlaps, paired_iou
 from training.scenes.compose import Scene, scene
 from training.scenes.language import GroundedCaption, grounded_caption
 
@@ -55,20 +56,11 @@ def score(annotation: Annotation, truth: GroundedCaption) -> SceneScore:
     return SceneScore(
         phrase_iou=tuple(ious),
         object_iou=tuple(ious[:-1]),
-        paired_iou=paired_iou(found, [wanted.mask for wanted in truth.phrases]),
+        paired_iou=paired_iou(
+            overlaps([phrase.rle for phrase in answer.phrases], [masks.encode(one.mask) for one in truth.phrases])
+        ),
         exact=answer.text == truth.text,
     )
-
-
-def paired_iou(found: Sequence[Mask], wanted: Sequence[Mask]) -> float:
-    """One image's mIoU by the paper's protocol: the best pair first, one to one, the mean over pairs that overlap."""
-    ious = np.array([[masks.iou(one, other) for other in wanted] for one in found]).reshape(len(found), len(wanted))
-    paired = []
-    while ious.size and ious.max() > 0:
-        row, column = np.unravel_index(ious.argmax(), ious.shape)
-        paired.append(float(ious[row, column]))
-        ious = np.delete(np.delete(ious, row, axis=0), column, axis=1)
-    return float(np.mean(paired)) if paired else 0.0
 
 
 def evaluate(glamm: Glamm, count: int, first: int = 0) -> Report:

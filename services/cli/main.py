@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from services.cli import evaluate
 from services.cli.asking import Kind
 from shared.errors import GlammError, InvalidInput, InvalidSettings, Unavailable
 from shared.version import VERSION
@@ -24,6 +25,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(evaluate.app)
 
 Url = Annotated[str | None, typer.Option(help="A running service. Default: $GLAMM_URL, else what `glamm up` started.")]
 Data = Annotated[Path, typer.Option(help="The folder that keeps the stack's data and logs between runs.")]

@@ -14,8 +14,8 @@ from tests.deploy.compose import ROOT
 
 FOLDER = ROOT / "deploy" / "docker"
 IMAGES = ("service", "worker")
-ON_A_HOST = {"services.cli.local"}
-"""Behind `glamm up` and `glamm demo`, which nobody runs in a container."""
+ON_A_HOST = {"services.cli.local", "services.cli.evaluate"}
+"""Behind `glamm up`, `glamm demo` and `glamm evaluate`, which nobody runs in a container."""
 
 
 @pytest.fixture(params=IMAGES)
