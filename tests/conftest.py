@@ -1,6 +1,7 @@
 """Real servers for the tests: started once a session, and an own database, bucket and empty queues for each test."""
 
 import os
+import signal
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,14 @@ def _no_settings_from_outside() -> Iterator[None]:
         for name in [name for name in os.environ if name.startswith("GLAMM_")]:
             patch.delenv(name)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _hears_all_signals() -> None:
+    """Under nohup, or in a background job, this process and so all that it starts would be deaf to some signals."""
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -37,11 +37,6 @@ def processes_of(folder: Path) -> dict[int, str]:
     return found
 
 
-def _hear_all_signals() -> None:
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
-
-
 class Runner:
     """A Python program in a process of its own, with its folder in the environment so that descendants are found."""
 
@@ -57,8 +52,6 @@ class Runner:
                 env=environment,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                # Under nohup, or in a background job, the tests themselves are deaf to some of the signals they send.
-                preexec_fn=_hear_all_signals,
             )
 
     def says(self, text: str) -> bool:
