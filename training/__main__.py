@@ -35,6 +35,7 @@ def main() -> None:
     fit.add_argument("--out", type=Path, required=True, help="folder of the finished checkpoint")
     fit.add_argument("--from", dest="start", type=Path, help="a checkpoint to begin with (default: from nothing)")
     fit.add_argument("--clip-steps", type=int, default=0, help="with --from: train the CLIP tower alone, before all")
+    fit.add_argument("--train-towers", action="store_true", help="with --from: train the image encoders along")
     fit.add_argument("--tower-steps", type=int, default=1700)
     fit.add_argument("--steps", type=int, default=4000)
     fit.add_argument("--batch", type=int, default=16)
@@ -80,12 +81,13 @@ def train(arguments: argparse.Namespace) -> None:
 def _from_checkpoint(arguments: argparse.Namespace, config: GlammConfig, tokenizer: GlammTokenizer) -> GlammTrainer:
     """The whole model as it was saved, its CLIP tower trained on where that is asked for."""
     torch.manual_seed(arguments.seed)
-    whole = GlammTrainer(config, tokenizer, None)
+    whole = GlammTrainer(config, tokenizer, None, towers=arguments.train_towers)
     inherit(whole, arguments.start, tokenizer)
     if arguments.clip_steps:
-        clip = ClipTrainer(config, whole.vision.clip)
+        clip = ClipTrainer(config, whole.vision.clip.requires_grad_())
         phase = Phase("clip", arguments.clip_steps, 2 * arguments.batch, arguments.rate)
         run_phase(phase, clip, stream(config, tokenizer, phase, CLIP_STARTS_AT, arguments.workers), arguments.work)
+        whole.vision.clip.requires_grad_(arguments.train_towers)
     return whole
 
 

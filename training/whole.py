@@ -27,20 +27,22 @@ DECODER_RATE = 0.1
 class GlammTrainer(Learner):
     """class_prompts: (classes, prompt_dim), the vectors that the decoder was trained with in the first phase.
 
-    None for a model whose weights come from an earlier training: then the image encoders are trained as well, and the
-    mask decoder as fast as everything else.
+    None for a model whose weights come from an earlier training: then the mask decoder is trained as fast as everything
+    else, and with `towers` the two image encoders as well.
     """
 
     class_prompts: Tensor | None
 
-    def __init__(self, config: GlammConfig, tokenizer: GlammTokenizer, class_prompts: Tensor | None) -> None:
+    def __init__(
+        self, config: GlammConfig, tokenizer: GlammTokenizer, class_prompts: Tensor | None, towers: bool = False
+    ) -> None:
         super().__init__()
         self.config, self.tokenizer = config, tokenizer
         self.vision = parts.vision(config)
         self.lmm = parts.llm(config)
         self.pixel = parts.pixel(config)
-        self.vision.clip.requires_grad_(class_prompts is None)
-        self.vision.grounding.requires_grad_(class_prompts is None)
+        self.vision.clip.requires_grad_(towers)
+        self.vision.grounding.requires_grad_(towers)
         self.register_buffer("class_prompts", class_prompts)
         # A background's article says nothing of it: "a grassy field" is told by "grassy".
         words = [name.removeprefix("a ") for name in CLASSES]

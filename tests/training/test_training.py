@@ -165,7 +165,7 @@ def test_the_frozen_towers_stay_as_they_are(tokenizer: GlammTokenizer, tmp_path:
 
 def test_on_weights_that_know_scenes_everything_learns(tokenizer: GlammTokenizer, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model = GlammTrainer(CONFIG, tokenizer, None)
+    model = GlammTrainer(CONFIG, tokenizer, None, towers=True)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     phase = Phase("glamm", steps=2, batch=6, rate=1e-3)
     run_phase(phase, model, stream(CONFIG, tokenizer, phase, 0, workers=0), tmp_path)
