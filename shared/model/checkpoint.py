@@ -104,17 +104,6 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def write_random(folder: Path, config: GlammConfig, tokenizer_json: str, seed: int = 0) -> None:
-    """A whole checkpoint of random weights, for tests and benchmarks at any size."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONFIG_FILE).write_text(config.to_json())
-    (folder / TOKENIZER_FILE).write_text(tokenizer_json)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        for part, build in parts.BUILDERS.items():
-            save_part(folder, part, build(config).state_dict())
-
-
 def _read_shard(
     path: Path, expected: Mapping[str, torch.Size], device: torch.device, dtype: torch.dtype
 ) -> dict[str, Tensor]:

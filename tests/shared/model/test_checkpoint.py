@@ -8,8 +8,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from shared.model import checkpoint, parts
-from shared.model.checkpoint import CheckpointError, fingerprint, load_part, read_config, save_part, write_random
+from shared.model.checkpoint import CheckpointError, fingerprint, load_part, read_config, save_part
 from shared.model.config import GlammConfig
+from shared.model.random_weights import write_random
 from tests.tiny import TINY, byte_tokenizer
 
 CPU = torch.device("cpu")
