@@ -76,14 +76,18 @@ def init(
         Path | None, typer.Argument(metavar="DST", help=f"The folder to make. Default: {RANDOM}/NAME-random.")
     ] = None,
     config: Annotated[str, typer.Option(help="glamm-7b, glamm-scenes, or a JSON file of sizes.")] = "glamm-7b",
-    random: Annotated[bool, typer.Option("--random", help="Draw the weights. Needed: there is no other source.")] = False,
+    random: Annotated[
+        bool, typer.Option("--random", help="Draw the weights. Needed: there is no other source.")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same weights.")] = 0,
     device: Annotated[str, typer.Option(help="Where the weights are drawn: auto, cpu or cuda.")] = "auto",
     dtype: Annotated[Dtype, typer.Option(help="How weights are stored.")] = Dtype.BFLOAT16,
 ) -> None:
     """Make a checkpoint of any size with random weights, for benchmarks."""
     if not random:
-        raise InvalidInput("--random", "Weights can only be drawn.", "Add --random; `glamm convert` reads released ones.")
+        raise InvalidInput(
+            "--random", "Weights can only be drawn.", "Add --random; `glamm convert` reads released ones."
+        )
     with _faults("DST"):
         from shared.model import random_weights, stand_in_tokenizer
         from shared.model.appearing import appearing
@@ -97,9 +101,7 @@ def init(
         folder = destination or RANDOM / f"{sizes.name}-random"
         place, stored = resolve_device(device), _dtype(dtype)
         with appearing(folder) as fresh, _progress("weights") as progress:
-            random_weights.write_random(
-                fresh, sizes, tokenizer, seed, device=place, dtype=stored, progress=progress
-            )
+            random_weights.write_random(fresh, sizes, tokenizer, seed, device=place, dtype=stored, progress=progress)
     print(f"{folder} holds {sizes.name} with random weights, {_size(folder)}")
 
 

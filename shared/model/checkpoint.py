@@ -48,9 +48,7 @@ def load_part(
 ) -> Part:
     """One part with its weights, in eval mode. Raises CheckpointError naming a missing, unknown or misshapen key."""
     config = read_config(folder)
-    # Built without memory, since every weight is replaced at once.
-    with torch.device("meta"):
-        module = build(config)
+    module = empty(build, config)
     expected = {name: tensor.shape for name, tensor in module.state_dict().items()}
     state: dict[str, Tensor] = {}
     for path in shards(folder, part):
@@ -58,6 +56,17 @@ def load_part(
     missing = sorted(expected.keys() - state.keys())
     if missing:
         raise CheckpointError(f"{folder}: part {part!r} lacks the weights {', '.join(missing[:5])}")
+    return fill(module, state, device)
+
+
+def empty(build: Callable[[GlammConfig], Part], config: GlammConfig) -> Part:
+    """A part without memory, for `fill`: drawing weights that are replaced at once would take minutes at full size."""
+    with torch.device("meta"):
+        return build(config)
+
+
+def fill(module: Part, state: Mapping[str, Tensor], device: torch.device) -> Part:
+    """Gives an empty part its weights, which lie on `device`, and whatever follows from its sizes; in eval mode."""
     module.load_state_dict(state, assign=True)
     _materialise_buffers(module, device)
     return module.eval().requires_grad_(False)

@@ -10,10 +10,11 @@ from functools import cache, cached_property, partial
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from shared.model import convert, parts
-from shared.model.checkpoint import CheckpointError
+from shared.model.checkpoint import CheckpointError, Part, empty, fill
+from shared.model.config import GlammConfig
 from shared.model.lmm import IMAGE_PLACEHOLDER, Lmm, expanded_positions
 from shared.model.parts import VisionEncoders
 from shared.model.pixel_decoder import PixelDecoder
@@ -56,15 +57,14 @@ def replay(folder: Path, progress: Callable[[str], None] = lambda step: None) ->
     record = Record(folder, config)
     # The reference's LLaMA computes past the length that its config names; ours would end the answer there.
     llm = replace(config.llm, max_positions=max(config.llm.max_positions, record.positions))
-    modules: dict[str, nn.Module] = {}
-    for part, build in parts.BUILDERS.items():
+    sizes = replace(config, llm=llm)
+
+    def load(part: str, build: Callable[[GlammConfig], Part]) -> Part:
         mine = [weight for weight in wanted if weight.part == part]
-        modules[part] = build(replace(config, llm=llm)).eval().requires_grad_(False)
-        modules[part].load_state_dict({weight.name: tensor for weight, tensor in convert.joined(mine, entries)})
-    vision, lmm, pixel = modules["vision"], modules["llm"], modules["pixel"]
-    assert isinstance(vision, VisionEncoders)
-    assert isinstance(lmm, Lmm)
-    assert isinstance(pixel, PixelDecoder)
+        state = {weight.name: tensor.float() for weight, tensor in convert.joined(mine, entries)}
+        return fill(empty(build, sizes), state, torch.device("cpu"))
+
+    vision, lmm, pixel = load("vision", parts.vision), load("llm", parts.llm), load("pixel", parts.pixel)
     seen = _Seen(record, vision)
     steps = _vision(record, seen) | _forced(record, lmm) | _masks(record, pixel) | _greedy(record, seen, lmm, pixel)
     if left := record.steps - steps.keys():
