@@ -128,7 +128,8 @@ def rotary_frequencies(config: GlammConfig) -> dict[str, Tensor]:
     """What the reference's LLaMA keeps in every layer besides weights, float32 (head width / 2,) each."""
     width = config.llm.hidden // config.llm.heads
     frequencies = 1.0 / (config.llm.rope_base ** (torch.arange(0, width, 2).float() / width))
-    return {f"model.layers.{i}.self_attn.rotary_emb.inv_freq": frequencies for i in range(config.llm.layers)}
+    # A copy each: safetensors refuses two names for the same memory.
+    return {f"model.layers.{i}.self_attn.rotary_emb.inv_freq": frequencies.clone() for i in range(config.llm.layers)}
 
 
 def _listed(keys: Sequence[str]) -> str:
