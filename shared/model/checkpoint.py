@@ -60,9 +60,15 @@ def load_part(
 
 
 def empty(build: Callable[[GlammConfig], Part], config: GlammConfig) -> Part:
-    """A part without memory, for `fill`: drawing weights that are replaced at once would take minutes at full size."""
-    with torch.device("meta"):
-        return build(config)
+    """A part without memory, for `fill`: drawing weights that are replaced at once would take minutes at full size.
+
+    Raises CheckpointError where the config's sizes do not fit together.
+    """
+    try:
+        with torch.device("meta"):
+            return build(config)
+    except (ArithmeticError, AssertionError, RuntimeError, ValueError) as error:
+        raise CheckpointError(f"the sizes in {CONFIG_FILE} make no {build.__name__} part: {error}") from error
 
 
 def fill(module: Part, state: Mapping[str, Tensor], device: torch.device) -> Part:

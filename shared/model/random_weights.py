@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from shared.model import parts
-from shared.model.checkpoint import CONFIG_FILE, SHARD_BYTES
+from shared.model.checkpoint import CONFIG_FILE, SHARD_BYTES, empty
 from shared.model.config import GlammConfig
 from shared.model.shards import ShardWriter
 from shared.model.tokenizer import FILE as TOKENIZER_FILE
@@ -40,8 +40,7 @@ def write_random(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG_FILE).write_text(config.to_json())
     (folder / TOKENIZER_FILE).write_text(tokenizer_json)
-    with torch.device("meta"):
-        modules = {part: build(config) for part, build in parts.BUILDERS.items()}
+    modules = {part: empty(build, config) for part, build in parts.BUILDERS.items()}
     total = sum(len(module.state_dict()) for module in modules.values())
     done = 0
     for part, module in modules.items():

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from shared.model import parts
-from shared.model.checkpoint import CheckpointError
+from shared.model.checkpoint import CheckpointError, empty
 from shared.model.config import GlammConfig
 
 TOWER = "model.vision_tower.vision_tower."
@@ -84,8 +84,7 @@ class Weight:
 
 def weights(config: GlammConfig) -> tuple[Weight, ...]:
     """Every weight of a model of these sizes, part by part. Takes no memory: the modules are built without data."""
-    with torch.device("meta"):
-        modules = {part: build(config) for part, build in parts.BUILDERS.items()}
+    modules = {part: empty(build, config) for part, build in parts.BUILDERS.items()}
     return tuple(
         Weight(part, name, tuple(tensor.shape), sources(part, name))
         for part, module in modules.items()

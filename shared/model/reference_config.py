@@ -62,9 +62,13 @@ def read(folder: Path, clip: Path | None = None) -> GlammConfig:
     raw = _json(folder / CONFIG_FILE)
     name = str(raw.get("name", folder.resolve().name))
     try:
-        return _from_sections(raw, name) if "llm" in raw else _from_released(raw, name, clip)
+        made = _from_sections(raw, name) if "llm" in raw else _from_released(raw, name, clip)
+        # Through our own form, which checks every field.
+        return GlammConfig.from_dict(json.loads(made.to_json()))
     except KeyError as error:
         raise CheckpointError(f"{folder / CONFIG_FILE} lacks {error.args[0]!r}") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{folder / CONFIG_FILE}: {error}") from error
 
 
 def write(config: GlammConfig, tokenizer: GlammTokenizer) -> dict[str, Any]:
