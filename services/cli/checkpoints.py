@@ -61,7 +61,7 @@ def convert(
     with _faults("SRC"):
         from shared.model import convert as conversion
 
-        stored = _dtype(dtype)
+        stored = None if dtype is None else _dtype(dtype)
         with _progress("weights") as progress:
             if to_reference:
                 config = conversion.to_reference(source, destination, stored, progress)
@@ -139,10 +139,11 @@ def _sizes(name: str) -> "GlammConfig":
         raise InvalidInput("--config", f"{name}: {reason}.", f"Use {', '.join(shipped)} or a JSON file.") from error
 
 
-def _dtype(name: Dtype | None) -> "torch.dtype | None":
+def _dtype(name: Dtype) -> "torch.dtype":
     import torch
 
-    return None if name is None else getattr(torch, name.value)
+    found: torch.dtype = getattr(torch, name.value)
+    return found
 
 
 def _size(folder: Path) -> str:

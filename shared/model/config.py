@@ -129,8 +129,11 @@ def section(kind: type[Section], name: str, raw: Mapping[str, Any]) -> Section:
     """`raw`'s section of that name. Raises ValueError, as `GlammConfig.from_dict` does."""
     if not isinstance(raw.get(name), dict):
         raise ValueError(f"config has no section {name!r}")
+    fields: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in raw[name].items()
+    }
     try:
-        made = kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in raw[name].items()})
+        made = kind(**fields)
     except TypeError as error:
         raise ValueError(f"config section {name!r}: {str(error).partition('() ')[2]}") from error
     for field in dataclasses.fields(made):

@@ -54,11 +54,11 @@ def write_random(
 
 def _drawn(module: nn.Module, seed: str, device: torch.device) -> Iterator[tuple[str, Tensor]]:
     """Norms leave their input as it is, biases are 0, and whatever multiplies keeps the size of what it is given."""
-    for name, empty in module.state_dict().items():
-        if empty.ndim > 1 or name.endswith("class_embedding"):
+    for name, tensor in module.state_dict().items():
+        if tensor.ndim > 1 or name.endswith("class_embedding"):
             digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
             generator = torch.Generator(device).manual_seed(int.from_bytes(digest[:8]) >> 1)
-            spread = 1.0 if name.endswith(FOURIER) else 1 / math.sqrt(max(1, empty[0].numel()))
-            yield name, torch.randn(empty.shape, generator=generator, device=device) * spread
+            spread = 1.0 if name.endswith(FOURIER) else 1 / math.sqrt(max(1, tensor[0].numel()))
+            yield name, torch.randn(tensor.shape, generator=generator, device=device) * spread
         else:
-            yield name, torch.full(empty.shape, 0.0 if name.endswith("bias") else 1.0)
+            yield name, torch.full(tensor.shape, 0.0 if name.endswith("bias") else 1.0)

@@ -35,7 +35,5 @@ def resolve_dtype(name: str) -> torch.dtype:
 def resolve_compile(wanted: bool) -> bool:
     """Raises InvalidInput where torch.compile is wanted and lacks the compiler that it calls for its kernels."""
     if wanted and not any(shutil.which(name) for name in (os.environ.get("CXX", "c++"), "g++", "clang++")):
-        raise InvalidInput(
-            "compile", "torch.compile needs a C++ compiler, and none is here", "install g++ or use false"
-        )
+        raise InvalidInput("compile", "torch.compile needs a C++ compiler", "install g++ or use false")
     return wanted
