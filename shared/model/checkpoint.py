@@ -21,6 +21,7 @@ from shared.model import parts
 from shared.model.config import GlammConfig
 from shared.model.shards import ShardWriter
 from shared.model.tokenizer import FILE as TOKENIZER_FILE
+from shared.model.tokenizer import GlammTokenizer
 
 CONFIG_FILE = "config.json"
 SHARD_BYTES = 4 * 2**30
@@ -43,6 +44,21 @@ def read_config(folder: Path) -> GlammConfig:
         raise CheckpointError(f"{path}: {error}") from error
 
 
+def read_tokenizer(folder: Path) -> GlammTokenizer:
+    """Raises CheckpointError where there is none, or it does not fit the embeddings."""
+    path = folder / TOKENIZER_FILE
+    if not path.is_file():
+        raise CheckpointError(f"{folder} is no checkpoint: it has no {TOKENIZER_FILE}")
+    try:
+        tokenizer = GlammTokenizer.read(folder)
+    except Exception as error:  # tokenizers raises nothing narrower
+        raise CheckpointError(f"{path} cannot be used: {error}") from error
+    wanted = read_config(folder).llm.vocab_size
+    if tokenizer.size != wanted:
+        raise CheckpointError(f"{path} has {tokenizer.size} tokens, {CONFIG_FILE} says {wanted}")
+    return tokenizer
+
+
 def load_part(
     folder: Path, part: str, build: Callable[[GlammConfig], Part], device: torch.device, dtype: torch.dtype
 ) -> Part:
@@ -52,7 +68,10 @@ def load_part(
     expected = {name: tensor.shape for name, tensor in module.state_dict().items()}
     state: dict[str, Tensor] = {}
     for path in shards(folder, part):
-        state.update(_read_shard(path, expected, device, dtype))
+        read = _read_shard(path, expected, device, dtype)
+        if twice := sorted(read.keys() & state.keys()):
+            raise CheckpointError(f"{path}: {twice[0]!r} is in an earlier shard already")
+        state |= read
     missing = sorted(expected.keys() - state.keys())
     if missing:
         raise CheckpointError(f"{folder}: part {part!r} lacks the weights {', '.join(missing[:5])}")
@@ -88,13 +107,17 @@ def save_part(folder: Path, part: str, state: Mapping[str, Tensor], dtype: torch
 
 def shards(folder: Path, part: str) -> list[Path]:
     """The part's shard files in order. Raises CheckpointError where one is missing."""
-    found = {}
-    count = 1
+    found: dict[int, Path] = {}
+    counts: dict[int, Path] = {}
     for path in sorted(folder.glob("*.safetensors")):
         name = SHARD_NAME.match(path.name)
         if name and name["part"] == part:
             found[int(name["index"] or 1)] = path
-            count = int(name["count"] or 1)
+            counts[int(name["count"] or 1)] = path
+    if len(counts) > 1:
+        one, other = sorted(path.name for path in counts.values())[:2]
+        raise CheckpointError(f"{folder}: {one} and {other} do not belong together; remove the one that is left over")
+    count = next(iter(counts), 1)
     missing = [index for index in range(1, count + 1) if index not in found]
     if missing:
         raise CheckpointError(f"{folder}: shard {missing[0]} of {count} of part {part!r} is missing")
@@ -108,6 +131,8 @@ def fingerprint(folder: Path) -> str:
     """
     digest = hashlib.sha256()
     for name in (CONFIG_FILE, TOKENIZER_FILE):
+        if not (folder / name).is_file():
+            raise CheckpointError(f"{folder} is no checkpoint: it has no {name}")
         digest.update((folder / name).read_bytes())
     for part in parts.BUILDERS:
         for path in shards(folder, part):

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from shared.model import llama_tokenizer, parts, reference, reference_config, weight_files
 from shared.model.appearing import appearing
-from shared.model.checkpoint import CONFIG_FILE, CheckpointError, read_config, shards
+from shared.model.checkpoint import CONFIG_FILE, CheckpointError, read_config, read_tokenizer, shards
 from shared.model.config import GlammConfig
 from shared.model.reference import Weight
 from shared.model.shards import ShardWriter
@@ -81,7 +81,7 @@ def to_reference(
     reference.account_for({key: entry.shape for key, entry in entries.items()}, own)
     sources = {(weight.part, weight.name): weight for weight in wanted}
     with appearing(destination) as folder:
-        settings = reference_config.write(config, GlammTokenizer.read(source))
+        settings = reference_config.write(config, read_tokenizer(source))
         (folder / CONFIG_FILE).write_text(json.dumps(settings, indent=2) + "\n")
         (folder / TOKENIZER_FILE).write_text((source / TOKENIZER_FILE).read_text())
         writer = ShardWriter(folder, "model", SHARD_BYTES)
