@@ -48,6 +48,7 @@ class Settings(BaseSettings):
     checkpoint: Path = SHIPPED_CHECKPOINT
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda|cuda:\d+)$")
     dtype: Literal["float32", "bfloat16"] = "float32"
+    compile: bool = Field(default=False, description="torch.compile for vision and pixel; makes the first job slow")
     torch_threads: int | None = Field(default=None, gt=0)
 
     lease_seconds: float = Field(default=60.0, gt=0)

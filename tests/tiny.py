@@ -6,8 +6,9 @@ import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from shared.model import parts
-from shared.model.checkpoint import load_part, save_part, write_random
+from shared.model.checkpoint import load_part, save_part
 from shared.model.config import ClipConfig, GlammConfig, LlmConfig, RegionConfig, SamConfig
+from shared.model.random_weights import write_random
 from shared.model.tokenizer import ADDED, GlammTokenizer
 
 TINY = GlammConfig(
@@ -43,7 +44,7 @@ def byte_tokenizer() -> Tokenizer:
 
 def write_checkpoint(folder: Path) -> Path:
     """Random weights, nudged so that answers hold many [SEG] and never end of themselves."""
-    write_random(folder, TINY, byte_tokenizer().to_str(), seed=0)
+    write_random(folder, TINY, byte_tokenizer().to_str(), seed=1)
     lmm = load_part(folder, "llm", parts.llm, torch.device("cpu"), torch.float32)
     tokenizer = GlammTokenizer.read(folder)
     head = lmm.llama.lm_head.weight

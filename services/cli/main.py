@@ -1,6 +1,7 @@
 """`glamm`: start the service, and use one that runs.
 
-Exit codes: 0 done, 1 a job failed or the service does not answer, 2 the input is wrong, 130 stopped by Ctrl-C.
+Exit codes: 0 done, 1 a job failed, the service does not answer or a comparison does not hold, 2 the input is wrong,
+130 stopped by Ctrl-C.
 """
 
 import sys
@@ -9,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from services.cli import evaluate
+from services.cli import checkpoints, evaluate
 from services.cli.asking import Kind
 from shared.errors import GlammError, InvalidInput, InvalidSettings, Unavailable
 from shared.version import VERSION
@@ -26,6 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(evaluate.app)
+app.add_typer(checkpoints.app)
 
 Url = Annotated[str | None, typer.Option(help="A running service. Default: $GLAMM_URL, else what `glamm up` started.")]
 Data = Annotated[Path, typer.Option(help="The folder that keeps the stack's data and logs between runs.")]

@@ -21,6 +21,7 @@ from shared.model import parts
 from shared.model.config import GlammConfig
 from shared.model.shards import ShardWriter
 from shared.model.tokenizer import FILE as TOKENIZER_FILE
+from shared.model.tokenizer import GlammTokenizer
 
 CONFIG_FILE = "config.json"
 SHARD_BYTES = 4 * 2**30
@@ -43,21 +44,54 @@ def read_config(folder: Path) -> GlammConfig:
         raise CheckpointError(f"{path}: {error}") from error
 
 
+def read_tokenizer(folder: Path) -> GlammTokenizer:
+    """Raises CheckpointError where there is none, or it does not fit the embeddings."""
+    path = folder / TOKENIZER_FILE
+    if not path.is_file():
+        raise CheckpointError(f"{folder} is no checkpoint: it has no {TOKENIZER_FILE}")
+    try:
+        tokenizer = GlammTokenizer.read(folder)
+    except Exception as error:  # tokenizers raises nothing narrower
+        raise CheckpointError(f"{path} cannot be used: {error}") from error
+    wanted = read_config(folder).llm.vocab_size
+    if tokenizer.size != wanted:
+        raise CheckpointError(f"{path} has {tokenizer.size} tokens, {CONFIG_FILE} says {wanted}")
+    return tokenizer
+
+
 def load_part(
     folder: Path, part: str, build: Callable[[GlammConfig], Part], device: torch.device, dtype: torch.dtype
 ) -> Part:
     """One part with its weights, in eval mode. Raises CheckpointError naming a missing, unknown or misshapen key."""
     config = read_config(folder)
-    # Built without memory, since every weight is replaced at once.
-    with torch.device("meta"):
-        module = build(config)
+    module = empty(build, config)
     expected = {name: tensor.shape for name, tensor in module.state_dict().items()}
     state: dict[str, Tensor] = {}
     for path in shards(folder, part):
-        state.update(_read_shard(path, expected, device, dtype))
+        read = _read_shard(path, expected, device, dtype)
+        if twice := sorted(read.keys() & state.keys()):
+            raise CheckpointError(f"{path}: {twice[0]!r} is in an earlier shard already")
+        state |= read
     missing = sorted(expected.keys() - state.keys())
     if missing:
         raise CheckpointError(f"{folder}: part {part!r} lacks the weights {', '.join(missing[:5])}")
+    return fill(module, state, device)
+
+
+def empty(build: Callable[[GlammConfig], Part], config: GlammConfig) -> Part:
+    """A part without memory, for `fill`: drawing weights that are replaced at once would take minutes at full size.
+
+    Raises CheckpointError where the config's sizes do not fit together.
+    """
+    try:
+        with torch.device("meta"):
+            return build(config)
+    except (ArithmeticError, AssertionError, RuntimeError, ValueError) as error:
+        raise CheckpointError(f"the sizes in {CONFIG_FILE} make no {build.__name__} part: {error}") from error
+
+
+def fill(module: Part, state: Mapping[str, Tensor], device: torch.device) -> Part:
+    """Gives an empty part its weights, which lie on `device`, and whatever follows from its sizes; in eval mode."""
     module.load_state_dict(state, assign=True)
     _materialise_buffers(module, device)
     return module.eval().requires_grad_(False)
@@ -73,13 +107,17 @@ def save_part(folder: Path, part: str, state: Mapping[str, Tensor], dtype: torch
 
 def shards(folder: Path, part: str) -> list[Path]:
     """The part's shard files in order. Raises CheckpointError where one is missing."""
-    found = {}
-    count = 1
+    found: dict[int, Path] = {}
+    counts: dict[int, Path] = {}
     for path in sorted(folder.glob("*.safetensors")):
         name = SHARD_NAME.match(path.name)
         if name and name["part"] == part:
             found[int(name["index"] or 1)] = path
-            count = int(name["count"] or 1)
+            counts[int(name["count"] or 1)] = path
+    if len(counts) > 1:
+        one, other = sorted(path.name for path in counts.values())[:2]
+        raise CheckpointError(f"{folder}: {one} and {other} do not belong together; remove the one that is left over")
+    count = next(iter(counts), 1)
     missing = [index for index in range(1, count + 1) if index not in found]
     if missing:
         raise CheckpointError(f"{folder}: shard {missing[0]} of {count} of part {part!r} is missing")
@@ -93,6 +131,8 @@ def fingerprint(folder: Path) -> str:
     """
     digest = hashlib.sha256()
     for name in (CONFIG_FILE, TOKENIZER_FILE):
+        if not (folder / name).is_file():
+            raise CheckpointError(f"{folder} is no checkpoint: it has no {name}")
         digest.update((folder / name).read_bytes())
     for part in parts.BUILDERS:
         for path in shards(folder, part):
@@ -102,17 +142,6 @@ def fingerprint(folder: Path) -> str:
                 raise CheckpointError(f"{path} carries no digest of its weights; write it with `save_part`")
             digest.update(metadata["sha256"].encode())
     return digest.hexdigest()[:16]
-
-
-def write_random(folder: Path, config: GlammConfig, tokenizer_json: str, seed: int = 0) -> None:
-    """A whole checkpoint of random weights, for tests and benchmarks at any size."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONFIG_FILE).write_text(config.to_json())
-    (folder / TOKENIZER_FILE).write_text(tokenizer_json)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        for part, build in parts.BUILDERS.items():
-            save_part(folder, part, build(config).state_dict())
 
 
 def _read_shard(

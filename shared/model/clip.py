@@ -20,7 +20,7 @@ class GlobalImageEncoder(nn.Module):
             width=config.width,
             layers=config.layers,
             heads=config.heads,
-            mlp_ratio=config.mlp_width / config.width,
+            mlp_ratio=_ratio(config.mlp_width, config.width),
             act_layer=QuickGELU,
             output_dim=config.width,
         )
@@ -30,15 +30,16 @@ class GlobalImageEncoder(nn.Module):
     def forward(self, pixels: Tensor, states: Sequence[int]) -> list[Tensor]:
         """pixels: (b, 3, S, S) normalised → one (b, grid², width) for each of `states`, CLS dropped.
 
-        `states` counts from the end: -1 is the last block's output.
+        `states` counts from the end: -1 is the last block's output. Raises ValueError where the tower has no such one.
         """
         blocks = [self.config.layers + state for state in states]
-        wanted = sorted(set(blocks))
-        levels = self.tower.forward_intermediates(
-            pixels, indices=wanted, stop_early=True, output_fmt="NLC", intermediates_only=True
-        )["image_intermediates"]
-        by_block = dict(zip(wanted, levels, strict=True))
-        return [by_block[block] for block in blocks]
+        if not all(-1 <= block < self.config.layers for block in blocks):
+            raise ValueError(f"a CLIP tower of {self.config.layers} layers lacks one of the hidden states {[*states]}")
+        by_block = {-1: self.tower._embeds(pixels)}
+        if later := sorted(set(blocks) - {-1}):
+            _, outputs = self.tower.transformer.forward_intermediates(by_block[-1], indices=later, stop_early=True)
+            by_block |= zip(later, outputs, strict=True)
+        return [by_block[block][:, 1:] for block in blocks]
 
     def global_tokens(self, pixels: Tensor) -> Tensor:
         """(b, 3, S, S) → (b, grid², width)."""
@@ -49,3 +50,8 @@ class GlobalImageEncoder(nn.Module):
 def as_maps(tokens: Tensor, grid: int) -> Tensor:
     """(b, grid², c) row-major tokens → (b, c, grid, grid)."""
     return tokens.transpose(1, 2).reshape(tokens.shape[0], tokens.shape[2], grid, grid)
+
+
+def _ratio(hidden: int, width: int) -> float:
+    """The ratio whose product with `width`, cut down to a whole number as open_clip does, is `hidden` exactly."""
+    return (hidden + 0.5) / width

@@ -2,11 +2,15 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from types import UnionType
+from typing import Any, Self, TypeVar, get_args, get_origin
 
 CONFIGS = Path(__file__).parent / "configs"
+
+Section = TypeVar("Section", "ClipConfig", "RegionConfig", "SamConfig", "LlmConfig")
 
 
 @dataclass(frozen=True)
@@ -97,18 +101,16 @@ class GlammConfig:
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> Self:
-        """Raises ValueError that names the section where a key is missing or unknown."""
-        parts = {"clip": ClipConfig, "region": RegionConfig, "sam": SamConfig, "llm": LlmConfig}
-        made: dict[str, Any] = {}
-        for section, part in parts.items():
-            if section not in raw:
-                raise ValueError(f"config has no section {section!r}")
-            fields = {key: tuple(value) if isinstance(value, list) else value for key, value in raw[section].items()}
-            try:
-                made[section] = part(**fields)
-            except TypeError as error:
-                raise ValueError(f"config section {section!r}: {error}") from error
-        return cls(name=str(raw.get("name", "unnamed")), **made)
+        """Raises ValueError that names the section or the field where one is missing, unknown or of another type."""
+        if not isinstance(raw, dict):
+            raise ValueError("config is not a JSON object")
+        return cls(
+            name=str(raw.get("name", "unnamed")),
+            clip=section(ClipConfig, "clip", raw),
+            region=section(RegionConfig, "region", raw),
+            sam=section(SamConfig, "sam", raw),
+            llm=section(LlmConfig, "llm", raw),
+        )
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -121,3 +123,31 @@ class GlammConfig:
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+
+def section(kind: type[Section], name: str, raw: Mapping[str, Any]) -> Section:
+    """`raw`'s section of that name. Raises ValueError, as `GlammConfig.from_dict` does."""
+    if not isinstance(raw.get(name), dict):
+        raise ValueError(f"config has no section {name!r}")
+    fields: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in raw[name].items()
+    }
+    try:
+        made = kind(**fields)
+    except TypeError as error:
+        raise ValueError(f"config section {name!r}: {str(error).partition('() ')[2]}") from error
+    for field in dataclasses.fields(made):
+        value = getattr(made, field.name)
+        # Only a hidden state is counted from the end.
+        if not _fits(value, field.type) or (field.name != "select_layer" and isinstance(value, int) and value < 1):
+            raise ValueError(f"config section {name!r}: {field.name} is {value!r}")
+    return made
+
+
+def _fits(value: Any, wanted: Any) -> bool:
+    if get_origin(wanted) is tuple:
+        return isinstance(value, tuple) and all(_fits(each, int) for each in value)
+    if isinstance(wanted, UnionType):
+        return any(_fits(value, each) for each in get_args(wanted))
+    accepted = (int, float) if wanted is float else wanted
+    return isinstance(value, accepted) and not isinstance(value, bool)

@@ -6,17 +6,16 @@ it is whole.
 """
 
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
+import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
 from shared.model import llama_tokenizer, parts, reference, reference_config, weight_files
-from shared.model.checkpoint import CONFIG_FILE, CheckpointError, read_config, shards
+from shared.model.appearing import appearing
+from shared.model.checkpoint import CONFIG_FILE, CheckpointError, read_config, read_tokenizer, shards
 from shared.model.config import GlammConfig
 from shared.model.reference import Weight
 from shared.model.shards import ShardWriter
@@ -24,18 +23,24 @@ from shared.model.tokenizer import FILE as TOKENIZER_FILE
 from shared.model.tokenizer import GlammTokenizer
 from shared.model.weight_files import Entry
 
-SHARD_BYTES = 2 * 2**30
+SHARD_BYTES = 2**30
+"""Writing a shard takes its size twice: its weights, and the bytes that go to the disk."""
 
 Progress = Callable[[int, int], None]
 """Called with the number of weights written and their total."""
 
 
 def from_reference(
-    source: Path, destination: Path, clip: Path | None = None, progress: Progress = lambda done, total: None
+    source: Path,
+    destination: Path,
+    clip: Path | None = None,
+    dtype: torch.dtype | None = None,
+    progress: Progress = lambda done, total: None,
 ) -> GlammConfig:
-    """Writes a checkpoint folder from a reference folder. Weights keep the dtype that they are stored in.
+    """Writes a checkpoint folder from a reference folder.
 
     clip: a folder with Hugging Face's CLIP (its vision tower or both), where `source` does not hold the tower.
+    dtype: how weights are stored; None: as they are.
     Raises CheckpointError, before anything is written, where the two folders are not exactly the weights of a GLaMM.
     """
     config, wanted, entries = inspect(source, clip)
@@ -45,22 +50,27 @@ def from_reference(
         raise CheckpointError(
             f"{source}: the tokenizer has {size} tokens, the embeddings of the LMM have {config.llm.vocab_size}"
         )
-    with _appearing(destination) as folder:
+    with appearing(destination) as folder:
         (folder / CONFIG_FILE).write_text(config.to_json())
         (folder / TOKENIZER_FILE).write_text(tokenizer)
         done = 0
         for part in parts.BUILDERS:
             writer = ShardWriter(folder, part, SHARD_BYTES)
             for weight, tensor in joined([weight for weight in wanted if weight.part == part], entries):
-                writer.add(weight.name, tensor)
+                writer.add(weight.name, tensor if dtype is None else tensor.to(dtype))
                 done += 1
                 progress(done, len(wanted))
             writer.close()
     return config
 
 
-def to_reference(source: Path, destination: Path, progress: Progress = lambda done, total: None) -> GlammConfig:
-    """Writes a folder with the reference's key names from a checkpoint folder of ours.
+def to_reference(
+    source: Path,
+    destination: Path,
+    dtype: torch.dtype | None = None,
+    progress: Progress = lambda done, total: None,
+) -> GlammConfig:
+    """Writes a folder with the reference's key names from a checkpoint folder of ours. dtype: as in `from_reference`.
 
     Raises CheckpointError where `source` is not a whole checkpoint.
     """
@@ -70,15 +80,16 @@ def to_reference(source: Path, destination: Path, progress: Progress = lambda do
     own = [Weight(w.part, w.name, w.shape, (f"{w.part} {w.name}",)) for w in wanted]
     reference.account_for({key: entry.shape for key, entry in entries.items()}, own)
     sources = {(weight.part, weight.name): weight for weight in wanted}
-    with _appearing(destination) as folder:
-        settings = reference_config.write(config, GlammTokenizer.read(source))
+    with appearing(destination) as folder:
+        settings = reference_config.write(config, read_tokenizer(source))
         (folder / CONFIG_FILE).write_text(json.dumps(settings, indent=2) + "\n")
         (folder / TOKENIZER_FILE).write_text((source / TOKENIZER_FILE).read_text())
         writer = ShardWriter(folder, "model", SHARD_BYTES)
         size = 0
         for done, (weight, tensor) in enumerate(joined(own, entries), 1):
             theirs = sources[weight.part, weight.name]
-            for key, piece in zip(theirs.sources, theirs.split(tensor), strict=True):
+            stored = tensor if dtype is None else tensor.to(dtype)
+            for key, piece in zip(theirs.sources, theirs.split(stored), strict=True):
                 writer.add(key, piece)
                 size += piece.nbytes
             progress(done, len(own))
@@ -133,17 +144,3 @@ def joined(wanted: Sequence[Weight], entries: Mapping[str, Entry]) -> Iterator[t
 def _own_entries(folder: Path, part: str) -> dict[str, Entry]:
     paths = shards(folder, part)
     return {key: Entry(path, key, shape) for path in paths for key, shape in weight_files.shapes(path).items()}
-
-
-@contextmanager
-def _appearing(destination: Path) -> Iterator[Path]:
-    """A folder to fill beside `destination`, which takes its name at the end and vanishes where that is not reached."""
-    if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
-        raise CheckpointError(f"{destination} exists already; name a folder that does not")
-    temporary = destination.parent / f".{destination.name}.{os.getpid()}.partial"
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        temporary.replace(destination)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

@@ -34,7 +34,7 @@ def read(folder: Path) -> str:
         path = folder / SENTENCEPIECE_FILE
         tokenizer = from_sentencepiece(path)
     else:
-        raise CheckpointError(f"{folder} has no tokenizer: neither {FILE} nor {SENTENCEPIECE_FILE}")
+        raise CheckpointError(f"{folder} has no tokenizer; put LLaMA's {SENTENCEPIECE_FILE}, or a {FILE}, into it")
     if not any(tokenizer.token_to_id(token) is not None for token in ADDED):
         _add(tokenizer, _added(folder, tokenizer.get_vocab_size()))
         _check(path, tokenizer)

@@ -40,13 +40,13 @@ class PixelDecoder(nn.Module):
         run as one batch. The arithmetic is the same.
         """
         decoder = self.mask_decoder
-        n, _, h, w = embeddings.shape
+        n, width, h, w = embeddings.shape
         output_tokens = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
         tokens = torch.cat([output_tokens.expand(n, -1, -1), prompts[:, None].to(output_tokens.dtype)], dim=1)
         source = embeddings + self.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
         positions = self.dense_positions().expand(n, -1, -1, -1)
         states, source = decoder.transformer(source, positions.to(source.dtype), tokens)
-        upscaled = decoder.output_upscaling(source.transpose(1, 2).reshape(n, -1, h, w))
+        upscaled = decoder.output_upscaling(source.transpose(1, 2).reshape(n, width, h, w))
         # multimask_output is False in GLaMM: only the first mask token is read.
         weights = decoder.output_hypernetworks_mlps[0](states[:, 1])
         masks = torch.einsum("nc,nchw->nhw", weights, upscaled)

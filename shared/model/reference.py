@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from shared.model import parts
-from shared.model.checkpoint import CheckpointError
+from shared.model.checkpoint import CheckpointError, empty
 from shared.model.config import GlammConfig
 
 TOWER = "model.vision_tower.vision_tower."
@@ -84,8 +84,7 @@ class Weight:
 
 def weights(config: GlammConfig) -> tuple[Weight, ...]:
     """Every weight of a model of these sizes, part by part. Takes no memory: the modules are built without data."""
-    with torch.device("meta"):
-        modules = {part: build(config) for part, build in parts.BUILDERS.items()}
+    modules = {part: empty(build, config) for part, build in parts.BUILDERS.items()}
     return tuple(
         Weight(part, name, tuple(tensor.shape), sources(part, name))
         for part, module in modules.items()
@@ -128,7 +127,8 @@ def rotary_frequencies(config: GlammConfig) -> dict[str, Tensor]:
     """What the reference's LLaMA keeps in every layer besides weights, float32 (head width / 2,) each."""
     width = config.llm.hidden // config.llm.heads
     frequencies = 1.0 / (config.llm.rope_base ** (torch.arange(0, width, 2).float() / width))
-    return {f"model.layers.{i}.self_attn.rotary_emb.inv_freq": frequencies for i in range(config.llm.layers)}
+    # A copy each: safetensors refuses two names for the same memory.
+    return {f"model.layers.{i}.self_attn.rotary_emb.inv_freq": frequencies.clone() for i in range(config.llm.layers)}
 
 
 def _listed(keys: Sequence[str]) -> str:

@@ -62,9 +62,13 @@ def read(folder: Path, clip: Path | None = None) -> GlammConfig:
     raw = _json(folder / CONFIG_FILE)
     name = str(raw.get("name", folder.resolve().name))
     try:
-        return _from_sections(raw, name) if "llm" in raw else _from_released(raw, name, clip)
+        made = _from_sections(raw, name) if "llm" in raw else _from_released(raw, name, clip)
+        # Through our own form, which checks every field.
+        return GlammConfig.from_dict(json.loads(made.to_json()))
     except KeyError as error:
         raise CheckpointError(f"{folder / CONFIG_FILE} lacks {error.args[0]!r}") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{folder / CONFIG_FILE}: {error}") from error
 
 
 def write(config: GlammConfig, tokenizer: GlammTokenizer) -> dict[str, Any]:
@@ -132,19 +136,19 @@ def _tower(raw: dict[str, Any], folder: Path | None, released: ClipConfig) -> Cl
         tower = str(raw["mm_vision_tower"])
         if tower.rstrip("/").rsplit("/", 1)[-1] != TOWER_NAME:
             raise CheckpointError(f"config.json: the CLIP tower {tower!r} is of unknown size; give it with --clip")
-        return dataclasses.replace(released, select_layer=select)
+        return dataclasses.replace(released, select_layer=_from_the_end(select, released.layers))
     _json(folder / CONFIG_FILE)
     # A tower's config.json leaves out whatever equals the library's defaults, so the library has to read it.
     sizes = CLIPVisionConfig.from_pretrained(folder, local_files_only=True)
     if sizes.hidden_act != "quick_gelu":
         raise CheckpointError(f"{folder}: hidden_act is {sizes.hidden_act!r}, GLaMM's CLIP has 'quick_gelu'")
-    return ClipConfig(**{ours: getattr(sizes, theirs) for ours, theirs in _CLIP_KEYS.items()}, select_layer=select)
+    fields = {ours: getattr(sizes, theirs) for ours, theirs in _CLIP_KEYS.items()}
+    return ClipConfig(**fields, select_layer=_from_the_end(select, fields["layers"]))
 
 
 def _from_sections(raw: dict[str, Any], name: str) -> GlammConfig:
-    clip = ClipConfig(
-        **{ours: raw["clip"][theirs] for ours, theirs in _CLIP_KEYS.items()}, select_layer=raw["select_layer"]
-    )
+    fields = {ours: raw["clip"][theirs] for ours, theirs in _CLIP_KEYS.items()}
+    clip = ClipConfig(**fields, select_layer=_from_the_end(raw["select_layer"], fields["layers"]))
     sam = {ours: raw["sam"][theirs] for ours, theirs in _SAM_KEYS.items()} | _own(raw["sam"], SamConfig)
     region = _own(raw["region"], RegionConfig)
     if "levels" not in region:
@@ -177,10 +181,15 @@ def _llm(raw: dict[str, Any]) -> LlmConfig:
     return LlmConfig(**sizes, rope_base=raw.get("rope_theta", LlmConfig.rope_base))
 
 
+def _from_the_end(select: int, layers: int) -> int:
+    """A hidden state counted from either end, of the `layers` + 1 that a tower has → counted from the end."""
+    return select if select < 0 else select - layers - 1
+
+
 def _levels(clip: ClipConfig) -> tuple[int, ...]:
     """The hidden states that the reference's region encoder reads: the selected one and every third below it."""
     levels = tuple(clip.select_layer - LEVEL_STEP * index for index in range(REGION_LEVELS))
-    if clip.layers + levels[-1] < 0:
+    if clip.layers + 1 + levels[-1] < 0:
         raise CheckpointError(f"config.json: a CLIP tower of {clip.layers} layers has no hidden state {levels[-1]}")
     return levels
 

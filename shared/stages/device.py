@@ -1,5 +1,8 @@
 """From a setting's words to torch's device and type."""
 
+import os
+import shutil
+
 import torch
 
 from shared.errors import InvalidInput
@@ -27,3 +30,10 @@ def resolve_dtype(name: str) -> torch.dtype:
     if name not in DTYPES:
         raise InvalidInput("dtype", f"unknown type {name!r}", "use float32 or bfloat16")
     return DTYPES[name]
+
+
+def resolve_compile(wanted: bool) -> bool:
+    """Raises InvalidInput where torch.compile is wanted and lacks the compiler that it calls for its kernels."""
+    if wanted and not any(shutil.which(name) for name in (os.environ.get("CXX", "c++"), "g++", "clang++")):
+        raise InvalidInput("compile", "torch.compile needs a C++ compiler", "install g++ or use false")
+    return wanted

@@ -45,13 +45,19 @@ class Glamm:
         self.vision, self.llm, self.pixel = vision, llm, pixel
 
     @classmethod
-    def load(cls, checkpoint: Path, device: torch.device | None = None, dtype: torch.dtype = torch.float32) -> Self:
-        """Raises CheckpointError where the folder lacks a part."""
+    def load(
+        cls,
+        checkpoint: Path,
+        device: torch.device | None = None,
+        dtype: torch.dtype = torch.float32,
+        compiled: bool = False,
+    ) -> Self:
+        """compiled: vision and pixel by torch.compile. Raises CheckpointError where the folder lacks a part."""
         place = device or torch.device("cpu")
         return cls(
-            VisionStage.load(checkpoint, place, dtype),
+            VisionStage.load(checkpoint, place, dtype, compiled),
             LlmStage.load(checkpoint, place, dtype),
-            PixelStage.load(checkpoint, place, dtype),
+            PixelStage.load(checkpoint, place, dtype, compiled),
         )
 
     def annotate(

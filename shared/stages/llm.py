@@ -12,7 +12,7 @@ from transformers import DynamicCache
 
 from shared.errors import InvalidInput
 from shared.model import conversation, parts
-from shared.model.checkpoint import load_part
+from shared.model.checkpoint import load_part, read_tokenizer
 from shared.model.lmm import Lmm
 from shared.model.tokenizer import GlammTokenizer
 from shared.stages.caption_script import CaptionScript
@@ -83,9 +83,9 @@ class LlmStage:
         dtype: torch.dtype = torch.float32,
         max_new_tokens: int = 512,
     ) -> Self:
-        """Raises CheckpointError or ValueError where the folder does not hold this part."""
-        lmm = load_part(checkpoint, "llm", parts.llm, device, dtype)
-        return cls(lmm, GlammTokenizer.read(checkpoint), max_new_tokens)
+        """Raises CheckpointError where the folder does not hold this part, or its vocabulary does not fit."""
+        tokenizer = read_tokenizer(checkpoint)
+        return cls(load_part(checkpoint, "llm", parts.llm, device, dtype), tokenizer, max_new_tokens)
 
     def prepare(
         self,

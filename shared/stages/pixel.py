@@ -74,9 +74,14 @@ class PixelStage:
         self._device, self._dtype = parameter.device, parameter.dtype
 
     @classmethod
-    def load(cls, checkpoint: Path, device: torch.device, dtype: torch.dtype = torch.float32) -> Self:
-        """Raises CheckpointError where the folder does not hold this part."""
-        return cls(load_part(checkpoint, "pixel", parts.pixel, device, dtype))
+    def load(
+        cls, checkpoint: Path, device: torch.device, dtype: torch.dtype = torch.float32, compiled: bool = False
+    ) -> Self:
+        """compiled: by torch.compile, at the first run. Raises CheckpointError where the folder lacks this part."""
+        decoder = load_part(checkpoint, "pixel", parts.pixel, device, dtype)
+        if compiled:
+            decoder.compile(dynamic=True)
+        return cls(decoder)
 
     @torch.inference_mode()
     def run(self, batch: Sequence[PixelInput]) -> list[PixelOutput]:

@@ -61,9 +61,15 @@ class VisionStage:
         self._device, self._dtype = parameter.device, parameter.dtype
 
     @classmethod
-    def load(cls, checkpoint: Path, device: torch.device, dtype: torch.dtype = torch.float32) -> Self:
-        """Raises CheckpointError where the folder does not hold this part."""
+    def load(
+        cls, checkpoint: Path, device: torch.device, dtype: torch.dtype = torch.float32, compiled: bool = False
+    ) -> Self:
+        """compiled: by torch.compile, at the first run. Raises CheckpointError where the folder lacks this part."""
         encoders = load_part(checkpoint, "vision", parts.vision, device, dtype)
+        if compiled:
+            # The region encoder stays as it is: every number of boxes would be another shape to compile for.
+            encoders.clip.compile()
+            encoders.grounding.compile()
         return cls(encoders, read_config(checkpoint), fingerprint(checkpoint))
 
     def prepare(self, image: Image.Image, boxes: Sequence[Box] = (), keep_levels: bool = False) -> ImageInput:

@@ -2,6 +2,7 @@
 
 from shared.model.checkpoint import fingerprint
 from shared.settings import Settings
+from shared.stages.device import resolve_compile
 from shared.stages.pixel import PixelStage
 from workers.engine import BatchCore, Engine
 from workers.pixel.work import PixelWork
@@ -10,6 +11,6 @@ from workers.station import Station, feature_store, placement
 
 def open_station(settings: Settings) -> Station:
     """Load the pixel decoder. Raises CheckpointError."""
-    stage = PixelStage.load(settings.checkpoint, *placement(settings))
+    stage = PixelStage.load(settings.checkpoint, *placement(settings), resolve_compile(settings.compile))
     work = PixelWork(fingerprint(settings.checkpoint), feature_store(settings))
     return Station(work, Engine(BatchCore(stage.run), settings.pixel_batch, "pixel"))

@@ -1,5 +1,6 @@
 """Checkpoint folders: what they hold, what is missing from them, and what names their weights."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from shared.model import checkpoint, parts
-from shared.model.checkpoint import CheckpointError, fingerprint, load_part, read_config, save_part, write_random
+from shared.model import checkpoint, parts, stand_in_tokenizer
+from shared.model.checkpoint import CheckpointError, fingerprint, load_part, read_config, read_tokenizer, save_part
 from shared.model.config import GlammConfig
+from shared.model.random_weights import write_random
+from shared.stages.llm import LlmStage
 from tests.tiny import TINY, byte_tokenizer
 
 CPU = torch.device("cpu")
@@ -124,3 +127,52 @@ def test_the_released_shape_has_seven_billion_parameters() -> None:
     assert 6.7e9 < counts["llm"] < 6.8e9
     assert 1.1e9 < counts["vision"] < 1.25e9
     assert 4.0e6 < counts["pixel"] < 4.1e6
+
+
+def test_a_vocabulary_that_does_not_fit_is_refused_before_any_weight_is_read(folder: Path) -> None:
+    (folder / "llm.safetensors").unlink()
+    (folder / "tokenizer.json").write_text(stand_in_tokenizer.make(TINY.llm.vocab_size + 1))
+    with pytest.raises(CheckpointError, match=r"has 267 tokens, config\.json says 266"):
+        LlmStage.load(folder, CPU)
+    (folder / "tokenizer.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json cannot be used"):
+        read_tokenizer(folder)
+    (folder / "tokenizer.json").unlink()
+    for read in (read_tokenizer, fingerprint):
+        with pytest.raises(CheckpointError, match=r"has no tokenizer\.json"):
+            read(folder)
+
+
+def test_shards_of_two_savings_are_refused(folder: Path) -> None:
+    state = load_file(folder / "pixel.safetensors")
+    for index in (1, 2):
+        save_file(state, folder / f"pixel-0000{index}-of-00002.safetensors")
+    with pytest.raises(CheckpointError, match="do not belong together"):
+        load(folder, "pixel")
+    (folder / "pixel.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="in an earlier shard already"):
+        load(folder, "pixel")
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "told"),
+    [
+        ("llm", {"heads": "many"}, "heads is 'many'"),
+        ("llm", {"hidden": 0}, "hidden is 0"),
+        ("clip", {"width": 64.5}, r"width is 64\.5"),
+        ("region", {"levels": [-1, "x"]}, "levels is"),
+        ("sam", {"colour": 1}, "colour"),
+    ],
+)
+def test_sizes_that_are_none_are_named(folder: Path, section: str, change: dict[str, object], told: str) -> None:
+    sizes = json.loads(TINY.to_json())
+    sizes[section] |= change
+    (folder / "config.json").write_text(json.dumps(sizes))
+    with pytest.raises(CheckpointError, match=f"section '{section}': .*{told}"):
+        read_config(folder)
+
+
+def test_sizes_that_do_not_fit_together_make_no_part(folder: Path) -> None:
+    (folder / "config.json").write_text(TINY.to_json().replace('"heads": 2', '"heads": 5'))
+    with pytest.raises(CheckpointError, match="make no vision part"):
+        load(folder, "vision")
