@@ -7,7 +7,7 @@ from shared import masks
 from shared.masks import Mask
 from shared.stages.glamm import Annotation
 from shared.stages.pixel import GroundedPhrase
-from training.evaluate import paired_iou, score
+from training.evaluate import score
 from training.scenes.language import GroundedCaption, Phrase
 
 
@@ -42,10 +42,3 @@ def test_a_right_mask_under_wrong_words_counts_for_the_pairing_alone() -> None:
     assert found.phrase_iou == (0.0, pytest.approx(4 / 6))
     assert found.paired_iou == pytest.approx((1 + 4 / 6) / 2)
     assert not found.exact
-
-
-def test_pairs_are_taken_best_first_and_only_where_masks_overlap() -> None:
-    # The first mask overlaps both truths, 4/5 and 1/10 (rows 4 of 0..5 and 4..10); it may take only the better one.
-    assert paired_iou([rows(0, 5)], [rows(0, 4), rows(4, 10)]) == pytest.approx(4 / 5)
-    assert paired_iou([rows(0, 2)], [rows(5, 7)]) == 0.0
-    assert paired_iou([], [rows(5, 7)]) == 0.0
