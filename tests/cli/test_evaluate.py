@@ -203,7 +203,7 @@ def test_files_that_cannot_be_read_are_named(glamm, split, prediction, tmp_path)
         assert told in line
         assert predictions.name in line
     for truth, told in (
-        (tmp_path / "none", "no ground truth"),
+        (tmp_path / "none", "no such file or folder"),
         (empty, "these splits: none"),
         (broken, "no ground truth"),
     ):

@@ -24,7 +24,7 @@ def meteor() -> Meteor:
             abbreviations={},
             synonyms=Synonyms({"car": frozenset({1}), "auto": frozenset({1, 2}), "sheep": frozenset({3})}, {}),
             stem=lambda word: word.rstrip("s"),
-            paraphrases={"in": [(("in", "front", "of"), ("before",))]},
+            paraphrases={("in", "front", "of"): [("before",)]},
         )
     )
 
@@ -104,7 +104,7 @@ def test_of_the_paraphrase_table_only_what_can_occur_is_kept(tmp_path):
     table = tmp_path / "table.gz"
     table.write_bytes(gzip.compress(b"0.5\nin front of\nbefore\n0.1\nin front of\nfacing\n0.2\na lot of\nmany\n"))
     kept = paraphrases_of({"in", "front", "of", "before", "many", "lot"}, table)
-    assert kept == {"in": [(("in", "front", "of"), ("before",))]}
+    assert kept == {("in", "front", "of"): [("before",)]}
 
 
 def test_the_scores_are_those_of_the_java_program():
