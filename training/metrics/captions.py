@@ -43,6 +43,7 @@ _TOKEN = re.compile(
     | [\w.+-]+@[\w-]+(?:\.[\w-]+)+
     | </?[a-z][^<>\s]*>
     | {_ABBREVIATION}(?!\w)
+    | (?<!\w)[a-z]\.(?=[.\s]*$)
     | (?:nos?|figs?|art|pp)\.(?=\s*\d)
     | (?:{_APOSTROPHE_WORDS})(?!\w)
     | '[nN]'

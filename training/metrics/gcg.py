@@ -142,6 +142,8 @@ def _prefix(path: Path, split: str | None) -> Path:
             there = ", ".join(sorted(names)) or "none"
             raise InvalidInput("--split", f"{path} has these splits: {there}.", f"Name one with a file SPLIT{_MASKS}.")
         return path / split
+    if not path.exists():
+        raise InvalidInput(str(path), "There is no such file or folder.", "Check the path.")
     for suffix in (_MASKS, _CAPTIONS):
         if path.name.endswith(suffix):
             return path.with_name(path.name.removesuffix(suffix))

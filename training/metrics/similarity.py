@@ -34,7 +34,7 @@ class Similarity(Protocol):
 class Lexical:
     """The cosine of counts of word stems and of the letter triples in them; words such as `the` do not count.
 
-    1 for the same words in any form or order, 0.53 for a man and a man in a red shirt, 0 for a car and an automobile.
+    1 for the same words in any form or order, 0.49 for a man and a man in a red shirt, 0 for a car and an automobile.
     """
 
     name = "lexical (cosine of word stems and letter triples)"

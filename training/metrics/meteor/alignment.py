@@ -6,10 +6,12 @@ whole-numbered sums and the way distances are counted are those of METEOR 1.5.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
+from typing import NamedTuple
 
-from training.metrics.meteor.resources import Phrase, Resources
+from training.metrics.meteor.resources import LONGEST, Resources
 
 BEAM = 40
 
@@ -31,30 +33,29 @@ class Match:
     other_start: int
     other_length: int
 
-    @property
+    @cached_property
     def end(self) -> int:
         return self.start + self.length
 
-    @property
+    @cached_property
     def other_end(self) -> int:
         return self.other_start + self.other_length
 
-    @property
+    @cached_property
     def bits(self) -> int:
         """The reference's words it takes, as a set of bits."""
         return ((1 << self.length) - 1) << self.start
 
-    @property
+    @cached_property
     def other_bits(self) -> int:
         return ((1 << self.other_length) - 1) << self.other_start
 
-    @property
+    @cached_property
     def distance(self) -> int:
         return abs(self.start - self.other_start)
 
 
-@dataclass(frozen=True)
-class _Path:
+class _Path(NamedTuple):
     """A partial alignment, built from the reference's first word on.
 
     taken: the matches so far; used, other_used: words that are spoken for, as bits, definite matches included;
@@ -81,23 +82,22 @@ class _Path:
         worth = 1.0 if match.matcher is Matcher.EXACT else 0.5
         breaks = self.open_end is not None and self.open_end != match.other_start
         return _Path(
-            taken=(*self.taken, match),
-            used=self.used | match.bits,
-            other_used=self.other_used | match.other_bits,
-            weight=int(self.weight + match.other_length * worth),
-            other_weight=int(self.other_weight + match.length * worth),
-            chunks=self.chunks + breaks,
-            next=match.end,
-            open_end=match.other_end,
-            distance=distance,
+            (*self.taken, match),
+            self.used | match.bits,
+            self.other_used | match.other_bits,
+            int(self.weight + match.other_length * worth),
+            int(self.other_weight + match.length * worth),
+            self.chunks + breaks,
+            match.end,
+            match.other_end,
+            distance,
         )
 
     def skip(self, distance: int) -> "_Path":
-        closed = self.close()
-        return replace(closed, next=self.next + 1, distance=distance)
+        return self.close()._replace(next=self.next + 1, distance=distance)
 
     def close(self) -> "_Path":
-        return self if self.open_end is None else replace(self, chunks=self.chunks + 1, open_end=None)
+        return self if self.open_end is None else self._replace(chunks=self.chunks + 1, open_end=None)
 
 
 def align(hypothesis: Sequence[str], reference: Sequence[str], resources: Resources) -> tuple[tuple[Match, ...], int]:
@@ -182,13 +182,12 @@ def _paraphrases(
     line: Sequence[str], other: Sequence[str], resources: Resources
 ) -> Iterator[tuple[int, int, int, int]]:
     """(start, length) in the line and in the other, of pairs whose left side stands in the line; short ones first."""
-    for start, word in enumerate(line):
-        here = [pair for pair in resources.paraphrases.get(word, ()) if _stands_at(pair[0], line, start)]
-        for left, right in sorted(here, key=lambda pair: len(pair[0])):
-            for place in range(len(other)):
-                if _stands_at(right, other, place):
-                    yield start, len(left), place, len(right)
-
-
-def _stands_at(phrase: Phrase, line: Sequence[str], start: int) -> bool:
-    return tuple(line[start : start + len(phrase)]) == phrase
+    places: dict[str, list[int]] = {}
+    for place, word in enumerate(other):
+        places.setdefault(word, []).append(place)
+    for start in range(len(line)):
+        for end in range(start + 1, min(len(line), start + LONGEST) + 1):
+            for phrase in resources.paraphrases.get(tuple(line[start:end]), ()):
+                for place in places.get(phrase[0], ()):
+                    if tuple(other[place : place + len(phrase)]) == phrase:
+                        yield start, end - start, place, len(phrase)

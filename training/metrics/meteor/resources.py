@@ -44,8 +44,10 @@ _SUFFIXES = (
 """WordNet's rules of detachment, in METEOR's order: an ending and what takes its place."""
 
 Phrase = tuple[str, ...]
-Paraphrases = Mapping[str, Sequence[tuple[Phrase, Phrase]]]
-"""By the first word of the left side: pairs of phrases of the same meaning, in the table's order."""
+Paraphrases = Mapping[Phrase, Sequence[Phrase]]
+"""A phrase → phrases of the same meaning, in the table's order. Both have one word or more, and LONGEST at most."""
+
+LONGEST = 7
 
 
 @dataclass(frozen=True)
@@ -99,13 +101,13 @@ def paraphrases_of(vocabulary: AbstractSet[str], table: Path | None = None) -> P
     table: gzipped lines in threes, a probability and two phrases; default: the one that pycocoevalcap ships.
     """
     known = {word.encode() for word in vocabulary}
-    found: dict[str, list[tuple[Phrase, Phrase]]] = {}
+    found: dict[Phrase, list[Phrase]] = {}
     with gzip.open(table or shipped_file(_PARAPHRASES)) as packed:
         lines = io.BufferedReader(packed, 1 << 20)
         for _, one, other in zip(lines, lines, lines, strict=True):
             if known.issuperset(one.split()) and known.issuperset(other.split()):
                 left, right = (tuple(phrase.decode().split()) for phrase in (one, other))
-                found.setdefault(left[0], []).append((left, right))
+                found.setdefault(left, []).append(right)
     return found
 
 
