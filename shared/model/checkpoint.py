@@ -19,12 +19,11 @@ from torch import Tensor, nn
 
 from shared.model import parts
 from shared.model.config import GlammConfig
-from shared.model.shards import ShardWriter
+from shared.model.shards import SHARD_BYTES, ShardWriter
 from shared.model.tokenizer import FILE as TOKENIZER_FILE
 from shared.model.tokenizer import GlammTokenizer
 
 CONFIG_FILE = "config.json"
-SHARD_BYTES = 4 * 2**30
 SHARD_NAME = re.compile(r"^(?P<part>[a-z]+)(-(?P<index>\d{5})-of-(?P<count>\d{5}))?\.safetensors$")
 
 Part = TypeVar("Part", bound=nn.Module)

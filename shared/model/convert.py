@@ -18,13 +18,10 @@ from shared.model.appearing import appearing
 from shared.model.checkpoint import CONFIG_FILE, CheckpointError, read_config, read_tokenizer, shards
 from shared.model.config import GlammConfig
 from shared.model.reference import Weight
-from shared.model.shards import ShardWriter
+from shared.model.shards import SHARD_BYTES, ShardWriter
 from shared.model.tokenizer import FILE as TOKENIZER_FILE
 from shared.model.tokenizer import GlammTokenizer
 from shared.model.weight_files import Entry
-
-SHARD_BYTES = 2**30
-"""Writing a shard takes its size twice: its weights, and the bytes that go to the disk."""
 
 Progress = Callable[[int, int], None]
 """Called with the number of weights written and their total."""

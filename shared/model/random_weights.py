@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from shared.model import parts
-from shared.model.checkpoint import CONFIG_FILE, SHARD_BYTES, empty
+from shared.model.checkpoint import CONFIG_FILE, empty
 from shared.model.config import GlammConfig
-from shared.model.shards import ShardWriter
+from shared.model.shards import SHARD_BYTES, ShardWriter
 from shared.model.tokenizer import FILE as TOKENIZER_FILE
 
 Progress = Callable[[int, int], None]

@@ -8,6 +8,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+SHARD_BYTES = 2**30
+"""Writing a shard takes its size twice: its weights, and the bytes that go to the disk."""
+
 
 class ShardWriter:
     """Takes weights one by one and keeps at most `limit` bytes of them in memory.

@@ -133,7 +133,7 @@ def test_init_says_what_it_cannot_do(glamm: Glamm_, tmp_path: Path) -> None:
 def test_an_ended_command_leaves_nothing(tmp_path: Path) -> None:
     """Stopped while it makes a model of very many layers."""
     sizes = tmp_path / "sizes.json"
-    sizes.write_text(TINY.to_json().replace('"layers": 2', '"layers": 5000'))
+    sizes.write_text(TINY.to_json().replace('"layers": 2', '"layers": 1000'))
     command = [sys.executable, "-m", "services.cli", "init", str(tmp_path / "made"), "--config", str(sizes), "--random"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
         while not list(tmp_path.glob(".made.*")):
