@@ -21,7 +21,7 @@ from training.scenes.compose import POSITIONS, Scene, scene
 from training.scenes.language import SIZE_WORDS, caption, gcg, ground, refseg, region_caption, vqa
 from training.scenes.sprites import CATEGORIES
 
-TASK_SHARES = {"gcg": 0.35, "refseg": 0.15, "region_caption": 0.1, "caption": 0.08, "vqa": 0.2, "ground": 0.12}
+TASK_SHARES = {"gcg": 0.3, "refseg": 0.2, "region_caption": 0.1, "caption": 0.05, "vqa": 0.23, "ground": 0.12}
 # One scene in five is talked about in more than one turn.
 MORE_TURNS, MAX_TURNS = 0.2, 3
 CLASSES = (*CATEGORIES, *BACKGROUNDS)

@@ -16,7 +16,7 @@ POSITION_WORDS = tuple(words for row in POSITIONS for words in row)
 REFSEG_ANSWER = "Sure, it is [SEG]."
 NUMBERS = ("One", "Two", "Three", "Four")
 _BACKGROUND_SHARE = 0.15
-_ABSENT_SHARE = 0.15
+_ABSENT_SHARE = 0.3
 _MARKUP = re.compile(r"<p> | </p> \[SEG\]")
 
 
