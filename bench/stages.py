@@ -24,7 +24,8 @@ from PIL import Image
 from shared.masks import Box
 from shared.settings import SHIPPED_CHECKPOINT
 from shared.stages.device import resolve_compile, resolve_device, resolve_dtype
-from shared.stages.llm import LlmInput, LlmOutput, LlmStage
+from shared.stages.generation import LlmInput, LlmOutput
+from shared.stages.llm import LlmStage
 from shared.stages.pixel import PixelInput, PixelStage, RawAnswer
 from shared.stages.vision import VisionOutput, VisionStage
 from shared.tasks import Ask, Task

@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from shared.stages.llm import LlmInput, LlmOutput, LlmStage, PastTurn
+from shared.stages.generation import LlmInput, LlmOutput, PastTurn
+from shared.stages.llm import LlmStage
 from shared.stages.pixel import GroundedAnswer, PixelInput, PixelStage, RawAnswer
 from shared.stages.questions import questions
 from shared.stages.vision import VisionOutput, VisionStage

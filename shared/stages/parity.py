@@ -18,8 +18,9 @@ from shared.model.config import GlammConfig
 from shared.model.lmm import IMAGE_PLACEHOLDER, Lmm, expanded_positions
 from shared.model.parts import VisionEncoders
 from shared.model.pixel_decoder import PixelDecoder
+from shared.stages.generation import LlmInput, Prompt
 from shared.stages.golden import Record
-from shared.stages.llm import LlmInput, LlmStage, Prompt
+from shared.stages.llm import LlmStage
 
 TOLERANCE = 1e-4
 

@@ -1,4 +1,4 @@
-"""The weights in the repository know scenes that they never saw: far from chance, if below what docs/model.md reports."""
+"""The weights in the repository know scenes they never saw: far from chance, if below what docs/model.md reports."""
 
 import pytest
 

@@ -9,7 +9,8 @@ from torch import Tensor
 from shared import jobs
 from shared.features import GLOBAL, FeatureStore, region_part
 from shared.jobs import Generation, Message, Run, Stage, Timing
-from shared.stages.llm import LlmAnswer, LlmInput, LlmOutput, LlmStage, PastTurn
+from shared.stages.generation import LlmAnswer, LlmInput, LlmOutput, PastTurn
+from shared.stages.llm import LlmStage
 from shared.tasks import Box
 from workers.errors import FeaturesGone
 from workers.tensors import unpack

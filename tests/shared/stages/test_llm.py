@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import InvalidInput
-from shared.stages.llm import LlmAnswer, LlmInput, LlmOutput, LlmStage
+from shared.stages.generation import LlmAnswer, LlmInput, LlmOutput
+from shared.stages.llm import LlmStage
 from shared.tasks import Ask, Task
 from tests.tiny import TINY, write_checkpoint
 
