@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.utils import GradientAccumulationPlugin
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from shared.stages.device import resolve_dtype
 from training.batches import Batch, Batcher, BatchStream
 from training.config import TrainingConfig
 from training.data.mixture import Mixture, Share
@@ -44,7 +46,8 @@ class Training:
         self.accelerator = Accelerator(
             cpu=config.device == "cpu",
             mixed_precision=PRECISIONS[config.precision],
-            gradient_accumulation_steps=config.batch.accumulation,
+            # Given as a plugin, since `accelerate launch` overrides a plain number by its own default of 1.
+            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=config.batch.accumulation),
             # A batch without boxes leaves the region encoder out, one without masks the mask decoder.
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
         )
@@ -104,7 +107,8 @@ class Training:
         self._validation: Validation | None = None
         if config.validation is not None:
             opened = open_sources(checked, config.output, "validation.data", plain_questions=True)
-            self._validation = Validation([dataset for dataset, _ in opened], config.validation, batcher)
+            datasets = [dataset for dataset, _ in opened]
+            self._validation = Validation(datasets, config.validation, batcher, resolve_dtype(config.precision))
 
     def _batches(self, step: int) -> Iterator[Batch]:
         batch, accelerator = self.config.batch, self.accelerator

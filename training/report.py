@@ -45,9 +45,10 @@ class Reporter:
 
     def log(self, group: str, step: int, figures: Mapping[str, float]) -> None:
         """Figures of `train` or `validation`, shown and written as `GROUP/NAME`."""
+        if self._writer is None:
+            return
         for name, value in figures.items():
-            if self._writer is not None:
-                self._writer.add_scalar(f"{group}/{name}", value, step)
+            self._writer.add_scalar(f"{group}/{name}", value, step)
         told = " ".join(f"{name} {value:.3f}" for name, value in figures.items() if name != "rate")
         if group == "train":
             self._progress.update(self._task, completed=step, description=told)

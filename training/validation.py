@@ -1,6 +1,7 @@
 """How good a network is while it trains: its losses, and the masks' mIoU of captions that it makes itself."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from accelerate import Accelerator
@@ -24,8 +25,11 @@ LOSSES = ("loss", "text", "bce", "dice")
 class Validation:
     """On the same samples every time, evenly spread over the sources' records; processes share them out."""
 
-    def __init__(self, datasets: Sequence[Dataset], config: ValidationConfig, batcher: Batcher) -> None:
-        self.config, self.batcher = config, batcher
+    def __init__(
+        self, datasets: Sequence[Dataset], config: ValidationConfig, batcher: Batcher, dtype: torch.dtype
+    ) -> None:
+        """dtype: that captions are generated in."""
+        self.config, self.batcher, self.dtype = config, batcher, dtype
         records = [(dataset, index) for dataset in datasets for index in range(len(dataset))]
         chosen = records[:: max(1, len(records) // config.samples)][: config.samples]
         self._samples = [draw(dataset, index) for dataset, index in chosen]
@@ -36,8 +40,9 @@ class Validation:
         """Means by name: the losses and, where there are grounded captions, `miou` as the paper pairs masks."""
         mine = slice(accelerator.process_index, None, accelerator.num_processes)
         network.eval()
-        with torch.no_grad(), accelerator.autocast():
+        with torch.no_grad():
             losses = [self._losses(network, sample, accelerator.device) for sample in self._samples[mine]]
+        with _of_one_type(network, self.dtype):
             glamm = _chain(network, self.config.max_new_tokens)
             ious = [_miou(glamm, sample) for sample in self._captions[mine]]
         network.train()
@@ -51,6 +56,19 @@ class Validation:
     def _losses(self, network: GlammNetwork, sample: Sample, device: torch.device) -> list[float]:
         losses = network(self.batcher([sample]).to(device))
         return [losses[name].item() for name in LOSSES]
+
+
+@contextmanager
+def _of_one_type(network: GlammNetwork, dtype: torch.dtype) -> Iterator[None]:
+    """All weights in one type, as a service has them, where training keeps what learns in float32."""
+    others = [(parameter, parameter.data) for parameter in network.parameters() if parameter.dtype != dtype]
+    try:
+        for parameter, data in others:
+            parameter.data = data.to(dtype)
+        yield
+    finally:
+        for parameter, data in others:
+            parameter.data = data
 
 
 def _chain(network: GlammNetwork, max_new_tokens: int) -> Glamm:

@@ -12,16 +12,19 @@ if TYPE_CHECKING:
 REMEDY = "Install GLaMM with its extras: pip install 'glamm[model,training]'."
 
 
-def train(config: Path, output: Path | None) -> None:
+def train(path: Path, output: Path | None) -> None:
     """Train as the file says, on from where an earlier run of it stopped, and tell what came out."""
     try:
         from training.config import TrainingConfig
+
+        # Before the heavy imports, so that a wrong file is told at once.
+        config = TrainingConfig.read(path)
         from training.loop import fit
     except ModuleNotFoundError as error:
         raise InvalidSettings(f"Training needs the package {error.name}.", remedy=REMEDY) from error
-    read = TrainingConfig.read(config)
-    outcome = fit(read if output is None else read.model_copy(update={"output": output}))
-    if int(os.environ.get("RANK", "0")) == 0:
+    outcome = fit(config if output is None else config.model_copy(update={"output": output}))
+    # Launchers number the processes so; one of them speaks.
+    if os.environ.get("RANK", "0") == "0":
         _tell(outcome)
 
 

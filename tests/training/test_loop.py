@@ -1,5 +1,8 @@
 """Whole trainings of a tiny model on composed scenes: they learn, go on where they stopped, and end in a checkpoint."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from shared.stages.glamm import Glamm
 from training.batches import Batch
 from training.config import TrainingConfig
 from training.loop import Training, fit
+from training.trained import merged_state
 
 CONFIGS = Path(__file__).parents[2] / "training" / "configs"
 SMOKE = CONFIGS / "smoke.yaml"
@@ -99,8 +103,9 @@ def test_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert expected["trained"].keys() == found["trained"].keys()
     for name, tensor in expected["trained"].items():
         assert torch.equal(tensor, found["trained"][name]), name
+    written = weights(resumed.checkpoint)
     for name, tensor in weights(through.checkpoint).items():
-        assert torch.equal(tensor, weights(resumed.checkpoint)[name]), name
+        assert torch.equal(tensor, written[name]), name
 
 
 def test_the_papers_parts_learn_and_nothing_else(tmp_path: Path) -> None:
@@ -122,15 +127,48 @@ def test_the_papers_parts_learn_and_nothing_else(tmp_path: Path) -> None:
     assert {name for name in moved - adapted if not name.startswith(expected)} == set()
     for prefix in expected:
         assert any(name.startswith(prefix) for name in moved), prefix
-    # What the service computes with the merged weights is what the network computes with its adapters beside them.
-    states = torch.randn(1, 7, training.network.config.llm.hidden)
-    merged = load_part(tuned.checkpoint, "llm", parts.llm, torch.device("cpu"), torch.float32)
+
+
+def test_merged_adapters_compute_what_they_did_beside_the_weights(tmp_path: Path) -> None:
+    network = Training(short(tmp_path)).network.eval()
+    plain = parts.llm(network.config)
+    plain.load_state_dict(merged_state(network.lmm))
+    embeddings = torch.randn(1, 7, network.config.llm.hidden)
     with torch.no_grad():
-        assert torch.allclose(merged.states(states), training.network.eval().lmm.states(states), atol=2e-2)
+        untouched = plain.states(embeddings)
+        assert torch.equal(untouched, network.lmm.states(embeddings))
+        for name, parameter in network.lmm.named_parameters():
+            if "lora_" in name:
+                parameter.normal_()
+        adapted = network.lmm.states(embeddings)
+        plain.load_state_dict(merged_state(network.lmm))
+        assert torch.allclose(plain.states(embeddings), adapted, atol=1e-4)
+    assert not torch.allclose(untouched, adapted, atol=1e-1)
 
 
-def test_another_runs_folder_is_refused(tmp_path: Path) -> None:
-    fit(short(tmp_path, schedule={"steps": 1}))
+@pytest.mark.slow
+def test_processes_share_out_a_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes with a batch each learn what one learns from two batches, to the last bit."""
+    # What `accelerate launch` sets must not undo the config's accumulation.
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1")
+    trained = {"lora": LORA | {"dropout": 0.0}, "parts": PAPER_PARTS}
+    alone = short(tmp_path / "alone", trained=trained)
+    both = short(tmp_path / "both", trained=trained, batch=alone.batch.model_dump() | {"accumulation": 1})
+    (tmp_path / "both.yaml").write_text(yaml.safe_dump(both.model_dump(mode="json")))
+    fit(alone)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    subprocess.run(
+        [*command, "-m", "services.cli", "train", str(tmp_path / "both.yaml")],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        check=True,
+    )
+    expected, found = weights(tmp_path / "alone" / "checkpoint"), weights(tmp_path / "both" / "checkpoint")
+    assert all(torch.equal(tensor, found[name]) for name, tensor in expected.items())
+
+
+def test_a_finished_run_has_nothing_left_to_do_and_another_is_refused(tmp_path: Path) -> None:
+    assert len(fit(short(tmp_path, schedule={"steps": 1})).losses) == 1
+    assert fit(short(tmp_path, schedule={"steps": 1})).losses == ()
     with pytest.raises(InvalidInput, match="holds a run whose optimiser differ"):
         fit(short(tmp_path, schedule={"steps": 2}, optimiser={"rate": 1.0}))
 
