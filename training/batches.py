@@ -15,7 +15,7 @@ from shared.model.lmm import IMAGE_PLACEHOLDER
 from shared.model.tokenizer import GlammTokenizer
 from training.conversations import Span, read_out
 from training.data.mixture import Mixture, Share
-from training.data.sample import Sample
+from training.data.sample import DataError, Sample
 
 
 @dataclass(frozen=True)
@@ -90,17 +90,28 @@ class Batcher:
         return ids[:length], kept
 
 
-class BatchStream(IterableDataset[Batch]):
+@dataclass(frozen=True)
+class Unusable:
+    """Stands for a batch that cannot be made. A worker's exceptions reach the training as text without a type."""
+
+    field: str
+    detail: str
+
+
+class BatchStream(IterableDataset[Batch | Unusable]):
     """One process's endless batches from a step on, made by any number of workers and the same whatever the number."""
 
     def __init__(self, mixture: Mixture, batcher: Batcher, share: Share, step: int) -> None:
         self.mixture, self.batcher, self.share, self.step = mixture, batcher, share, step
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Batch | Unusable]:
         worker = get_worker_info()
         first, stride = (worker.id, worker.num_workers) if worker else (0, 1)
         for samples in self.mixture.batches(self.share, self.step, first, stride):
-            yield self.batcher(samples)
+            try:
+                yield self.batcher(samples)
+            except DataError as error:
+                yield Unusable(str(error.field), error.detail)
 
 
 def open_picture(sample: Sample) -> Image.Image:

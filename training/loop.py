@@ -11,10 +11,12 @@ from accelerate.utils import GradientAccumulationPlugin
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from shared.errors import InvalidInput
 from shared.stages.device import resolve_dtype
-from training.batches import Batch, Batcher, BatchStream
+from training.batches import Batch, Batcher, BatchStream, Unusable
 from training.config import TrainingConfig
 from training.data.mixture import Mixture, Share
+from training.data.sample import REMEDY
 from training.report import Reporter
 from training.schedule import rate_share
 from training.sources import open_sources, write_scenes
@@ -114,7 +116,12 @@ class Training:
         batch, accelerator = self.config.batch, self.accelerator
         share = Share(batch.per_device, batch.accumulation, accelerator.process_index, accelerator.num_processes)
         stream = BatchStream(self._mixture, self._batcher, share, step)
-        return iter(DataLoader(stream, batch_size=None, num_workers=batch.workers))
+        # With a generator of its own: a loader that opens draws a number, which must not come out of a step's.
+        loader = DataLoader(stream, batch_size=None, num_workers=batch.workers, generator=torch.Generator())
+        for made in loader:
+            if isinstance(made, Unusable):
+                raise InvalidInput(made.field, made.detail, REMEDY)
+            yield made
 
     def _step(self, step: int, batches: Iterator[Batch]) -> dict[str, float]:
         """One step of the optimiser; the mean losses over its batches and all processes."""

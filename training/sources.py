@@ -8,7 +8,7 @@ from training import config as configs
 from training.data import coco_captions, grandf, grandf_flickr, grandf_refcocog, llava_instruct, refcoco, semantic
 from training.data.grounded import GroundedCaptions
 from training.data.sample import Dataset
-from training.scenes.samples import write_samples
+from training.scenes.samples import ANNOTATIONS, write_samples
 
 GROUNDED = {"grandf": grandf.read, "grandf-refcocog": grandf_refcocog.read, "grandf-flickr": grandf_flickr.read}
 
@@ -30,7 +30,7 @@ def open_sources(
 def write_scenes(sources: Sequence[configs.Source], scratch: Path) -> None:
     """Compose the scenes that the sources ask for, those that are not there yet."""
     for source in sources:
-        if isinstance(source, configs.ScenesSource) and not (_folder(source, scratch) / "annotations.json").exists():
+        if isinstance(source, configs.ScenesSource) and not (_folder(source, scratch) / ANNOTATIONS).exists():
             write_samples(_folder(source, scratch), range(source.first, source.first + source.count), source.split)
 
 
@@ -41,7 +41,7 @@ def _open(source: configs.Source, scratch: Path, plain_questions: bool) -> Datas
             return GroundedCaptions(source.annotations, read(source.annotations, source.images), plain_questions)
         case configs.ScenesSource():
             folder = _folder(source, scratch)
-            annotations = folder / "annotations.json"
+            annotations = folder / ANNOTATIONS
             return GroundedCaptions(annotations, grandf.read(annotations, folder), plain_questions)
         case configs.RefcocoSource():
             form = refcoco.ReferringSegmentation if source.kind == "refcoco" else refcoco.RegionDescriptions

@@ -42,7 +42,9 @@ def build_network(config: TrainingConfig) -> GlammNetwork:
         raise InvalidInput("trained.lora.targets", str(error), "name some of these") from error
     if config.gradient_checkpointing:
         llama: Any = network.lmm.llama
-        llama.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        # The second name is what older releases of transformers call it.
+        enable = getattr(llama, "activation_checkpointing_enable", None) or llama.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
     return network
 
 

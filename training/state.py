@@ -3,6 +3,7 @@
 No generator's state is among it: all that is random in a step follows from the seed and the step's number.
 """
 
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,11 @@ def load_state(folder: Path, run: dict[str, Any]) -> State | None:
     path = folder / FILE
     if not path.is_file():
         return None
-    state = State(**torch.load(path, map_location="cpu", weights_only=True))
+    try:
+        state = State(**torch.load(path, map_location="cpu", weights_only=True))
+    except (RuntimeError, EOFError, TypeError, pickle.UnpicklingError) as error:
+        remedy = "Take it away to begin anew, or give another output folder."
+        raise InvalidInput("output", f"{path} is no training's state.", remedy) from error
     changed = sorted(section for section in run if run[section] != state.run.get(section))
     if changed:
         raise InvalidInput(

@@ -34,8 +34,9 @@ def checked(path: Path, content: Any, form: type[Record]) -> Record:
         first = error.errors(include_url=False)[0]
         parts = list(first["loc"])
         # The index is the first number on the way: `[3].caption` in a list, `annotations[3].bbox` in COCO's form.
-        index = next((part for part in parts if isinstance(part, int)), None)
-        field = ".".join(str(part) for part in parts if part is not index) or None
+        at = next((place for place, part in enumerate(parts) if isinstance(part, int)), None)
+        index = None if at is None else int(parts.pop(at))
+        field = ".".join(str(part) for part in parts) or None
         raise DataError(path, index, field, first["msg"]) from error
 
 
