@@ -16,6 +16,7 @@ from shared.model import conversation
 from shared.model.config import GlammConfig
 from shared.model.images import clip_pixels, sam_pixels
 from shared.model.tokenizer import GlammTokenizer
+from training.conversations import read_out
 from training.scenes.backgrounds import BACKGROUNDS
 from training.scenes.compose import POSITIONS, Scene, scene
 from training.scenes.language import SIZE_WORDS, caption, gcg, ground, refseg, region_caption, vqa
@@ -125,7 +126,7 @@ def make_example(made: Scene, turns: Sequence[Turn], config: GlammConfig, tokeni
     image = Image.fromarray(made.image)
     side = config.sam.grid * 4
     height, width = made.background_mask.shape
-    ids, answers = _read_out(turns, tokenizer)
+    ids, answers = read_out([(said.question, said.answer) for said in turns], tokenizer)
     masks = [mask for said in turns for mask in said.masks]
     regions = [thing.mask for thing in made.objects] + [made.background_mask]
     names = [thing.category for thing in made.objects] + [made.background]
@@ -144,18 +145,6 @@ def make_example(made: Scene, turns: Sequence[Turn], config: GlammConfig, tokeni
         seg_classes=torch.tensor([class_of[id(mask)] for mask in masks], dtype=torch.long),
         boxes=boxes / torch.tensor([width, height, width, height]),
     )
-
-
-def _read_out(turns: Sequence[Turn], tokenizer: GlammTokenizer) -> tuple[list[int], tuple[tuple[int, int], ...]]:
-    """The ids of a conversation, tokenised as one text as the llm stage does, and where in them each answer lies."""
-    asked: list[tuple[str, str | None]] = []
-    answers = []
-    for said in turns:
-        begin = len(tokenizer.encode_prompt(conversation.build([*asked, (said.question, None)])))
-        asked.append((said.question, said.answer))
-        ids = tokenizer.encode_prompt(conversation.build(asked))
-        answers.append((begin, len(ids)))
-    return ids, tuple(answers)
 
 
 def cells(made: Scene, grid: int) -> Cells:

@@ -8,14 +8,14 @@ near the vector to which the mask decoder learned to answer for that class.
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from shared.model import parts
 from shared.model.config import GlammConfig
-from shared.model.lmm import IMAGE_PLACEHOLDER, expanded_positions
 from shared.model.tokenizer import GlammTokenizer
 from training.examples import CLASSES, Example
+from training.forward import read, see
 from training.losses import BCE_WEIGHT, DICE_WEIGHT, TEXT_WEIGHT, mask_bce, mask_dice, next_token
 from training.train import Learner
 
@@ -54,16 +54,19 @@ class GlammTrainer(Learner):
 
     def forward(self, batch: list[Example]) -> tuple[Tensor, dict[str, float]]:
         """The weighted losses of a batch, and figures to watch."""
-        global_tokens, regions, embeddings = self._see(batch)
-        states, targets, chosen, vectors, cells = self._read(batch, global_tokens, regions)
-        logits = self.lmm.logits(states[chosen])
+        clip, sam = torch.stack([example.clip for example in batch]), torch.stack([example.sam for example in batch])
+        seen = see(self.vision, self.config, clip, sam, [example.boxes for example in batch])
+        conversations, answers = [example.ids for example in batch], [example.answers for example in batch]
+        said = read(self.lmm, conversations, answers, seen, self.tokenizer.bbox, self.tokenizer.seg)
+        targets, vectors = said.targets, self.lmm.prompt_vectors(said.states[said.seg_predictors])
+        logits = self.lmm.logits(said.states[said.predictors])
         text = next_token(logits, targets)
         shown = self.class_words[torch.stack([example.clip_cells.category for example in batch]).flatten()]
-        words = next_token(self.lmm.logits(states[cells]), shown)
+        words = next_token(self.lmm.logits(said.states[said.image_positions]), shown)
         apart = self._apart(vectors.float(), torch.cat([example.seg_classes for example in batch]))
         owners = [index for index, example in enumerate(batch) for _ in example.seg_masks]
         wanted = torch.cat([example.seg_masks for example in batch])
-        masks, _ = self.pixel(embeddings[owners], vectors)
+        masks, _ = self.pixel(seen.embeddings[owners], vectors)
         bce, dice = mask_bce(masks, wanted), mask_dice(masks, wanted)
         loss = TEXT_WEIGHT * text + BCE_WEIGHT * bce + DICE_WEIGHT * dice + WORD_WEIGHT * words + VECTOR_WEIGHT * apart
         hit, truth = masks > 0, wanted > 0.5
@@ -85,41 +88,3 @@ class GlammTrainer(Learner):
             return vectors.sum() * 0
         likeness = vectors @ self.class_prompts.T / vectors.shape[1] ** 0.5
         return F.cross_entropy(likeness, classes) + F.mse_loss(vectors, self.class_prompts[classes])
-
-    def _see(self, batch: list[Example]) -> tuple[Tensor, dict[int, Tensor], Tensor]:
-        """Global tokens (b, t, width), region tokens by example, SAM embeddings (b, D, g, g)."""
-        boxed = [index for index, example in enumerate(batch) if len(example.boxes)]
-        levels = self.config.region.levels if boxed else ()
-        pixels = torch.stack([example.clip for example in batch])
-        global_tokens, *states = self.vision.clip(pixels, [self.config.clip.select_layer, *levels])
-        regions: dict[int, Tensor] = {}
-        if boxed:
-            shallow_to_deep = [state[boxed] for state in reversed(states)]
-            tokens = self.vision.region(shallow_to_deep, [batch[index].boxes for index in boxed])
-            regions = dict(zip(boxed, tokens, strict=True))
-        return global_tokens, regions, self.vision.grounding(torch.stack([example.sam for example in batch]))
-
-    def _read(
-        self, batch: list[Example], global_tokens: Tensor, regions: dict[int, Tensor]
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """All states (b·l, hidden), target ids, which states predict them, prompt vectors, the image's own states."""
-        sequences = [
-            self.lmm.embed(torch.tensor(example.ids), global_tokens[index], regions.get(index), self.tokenizer.bbox)
-            for index, example in enumerate(batch)
-        ]
-        # Padding stands on the right, where causal attention keeps it from everything that counts.
-        padded = nn.utils.rnn.pad_sequence(sequences, batch_first=True)
-        states = self.lmm.states(padded).flatten(0, 1)
-        targets, chosen, seg, cells = list[int](), list[int](), list[int](), list[int]()
-        for index, example in enumerate(batch):
-            positions = expanded_positions(example.ids, self.config.clip.tokens)
-            image_at = index * padded.shape[1] + positions[example.ids.index(IMAGE_PLACEHOLDER)]
-            cells.extend(range(image_at, image_at + self.config.clip.tokens))
-            for at in (at for begin, end in example.answers for at in range(begin, end)):
-                before = index * padded.shape[1] + positions[at] - 1
-                targets.append(example.ids[at])
-                chosen.append(before)
-                if example.ids[at] == self.tokenizer.seg:
-                    seg.append(before)
-        vectors = self.lmm.prompt_vectors(states[torch.tensor(seg, dtype=torch.long)])
-        return states, torch.tensor(targets), torch.tensor(chosen), vectors, torch.tensor(cells)

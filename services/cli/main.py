@@ -120,6 +120,17 @@ def predict(
 
 
 @app.command()
+def train(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="What to train, on what and how.")],
+    output: Annotated[Path | None, typer.Option(help="A folder in place of the config's.")] = None,
+) -> None:
+    """Train, or fine-tune, a model; run again to go on where it stopped."""
+    from services.cli import train as training
+
+    training.train(config, output)
+
+
+@app.command()
 def ready(url: Url = None, data: Data = UP_DATA) -> None:
     """Say whether a service can take jobs: exit code 0 if so, 1 with the reason if not."""
     from services.cli import locate
