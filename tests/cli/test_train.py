@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from services.cli.main import main
-from shared.model.checkpoint import write_random
+from shared.model.random_weights import write_random
 from shared.stages.glamm import Glamm
 from tests.tiny import TINY, byte_tokenizer
 
