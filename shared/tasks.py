@@ -130,10 +130,9 @@ def locate(caption: str, phrases: Sequence[str]) -> list[tuple[int, int]]:
     """
     spans: list[tuple[int, int]] = []
     for index, phrase in enumerate(phrases):
-        words = re.escape(clean(phrase))
-        # A phrase ends where a space or a mark of punctuation follows, so that the caption stays whole around it.
-        whole_words = re.compile(rf"(?<!\S){words}(?=[\s.,;:!?)]|$)", re.IGNORECASE)
-        found = whole_words.search(caption, spans[-1][1] if spans else 0)
+        words = clean(phrase)
+        whole_words = re.compile(rf"(?<!\w){re.escape(words)}(?!\w)", re.IGNORECASE)
+        found = whole_words.search(caption, spans[-1][1] if spans else 0) if words else None
         if found is None:
             behind = f" behind {phrases[index - 1]!r}" if index else ""
             raise InvalidInput(

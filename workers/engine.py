@@ -39,6 +39,10 @@ class Core(Protocol[In_contra, Out_co]):
 
     def drop(self, key: int, /) -> None: ...
 
+    def shrink(self) -> bool:
+        """Hold less of what is admitted in memory at a time, from now on; False where that cannot be."""
+        ...
+
 
 class BatchCore(Generic[In, Out]):
     """A core that finishes in one step: a function from a batch to as many outputs."""
@@ -56,6 +60,10 @@ class BatchCore(Generic[In, Out]):
 
     def drop(self, key: int, /) -> None:
         self._items.pop(key, None)
+
+    def shrink(self) -> bool:
+        """A batch is as large as what was admitted."""
+        return False
 
 
 class EngineError(Exception):
@@ -75,14 +83,22 @@ class EngineBroken(EngineError):
 
 
 class Ticket(Future[Out]):
-    """The future output of one item. `cancel` takes the item out before the engine's next step, however far it is."""
+    """The future output of one item. `cancel` takes the item out before the engine's next step, however far it is.
 
-    def __init__(self, deadline: float | None) -> None:
+    limit: seconds that the item may run; what it waits for others before that is no fault of its own.
+    """
+
+    def __init__(self, limit: float | None) -> None:
         super().__init__()
-        self.deadline = deadline
+        self.limit = limit
         self.submitted_at = time.monotonic()
         self.admitted_at: float | None = None
         self.finished_at: float | None = None
+
+    @property
+    def deadline(self) -> float | None:
+        """Of `time.monotonic`; None until it runs, and without a limit."""
+        return None if self.limit is None or self.admitted_at is None else self.admitted_at + self.limit
 
     @property
     def waited_ms(self) -> float:
@@ -144,13 +160,13 @@ class Engine(Generic[In, Out]):
         began = self._step_began
         return 0.0 if began is None else time.monotonic() - began
 
-    def submit(self, item: In, deadline: float | None = None) -> Ticket[Out]:
-        """Hand in an item. `deadline` (of `time.monotonic`) is looked at between steps.
+    def submit(self, item: In, limit: float | None = None) -> Ticket[Out]:
+        """Hand in an item. `limit`: seconds that it may run once it is admitted, looked at between steps.
 
         The ticket raises what the core raised for this item, or `TookTooLong`, `GivenBack`, `EngineBroken`, or
         `CancelledError`.
         """
-        ticket: Ticket[Out] = Ticket(deadline)
+        ticket: Ticket[Out] = Ticket(limit)
         with self._changed:
             if self._closing:
                 ticket.settle(GivenBack())
@@ -198,9 +214,9 @@ class Engine(Generic[In, Out]):
     def _sift(self) -> None:
         """Let go of items that ended on their own: cancelled, given back, or over their deadline."""
         now = time.monotonic()
-        for entry in (*self._waiting, *self._live.values()):
-            if entry[0].deadline is not None and entry[0].deadline < now:
-                entry[0].settle(TookTooLong())
+        for ticket, _ in self._live.values():
+            if ticket.deadline is not None and ticket.deadline < now:
+                ticket.settle(TookTooLong())
         for key in [key for key, (ticket, _) in self._live.items() if ticket.done()]:
             del self._live[key]
             self._core.drop(key)
@@ -247,25 +263,33 @@ class Engine(Generic[In, Out]):
             for ticket, _ in group:
                 ticket.settle(EngineBroken(str(error)))
             raise error
-        if isinstance(error, torch.OutOfMemoryError):
-            self._shrink(len(group))
+        if isinstance(error, torch.OutOfMemoryError) and self._shrink(len(group)):
+            self._try_again(group)
+            return
         if len(group) == 1:
             group[0][0].settle(error)
             return
         log.warning("engine.splitting", engine=self.name, items=len(group), error=repr(error))
         middle = len(group) // 2
+        self._try_again(group[:middle], group[middle:])
+
+    def _try_again(self, *groups: list[tuple[Ticket[Out], In]]) -> None:
+        """Each by itself, and before anything that waits."""
         with self._changed:
             if self._closing:
-                for ticket, _ in group:
+                for ticket, _ in (entry for group in groups for entry in group):
                     ticket.settle(GivenBack())
             else:
-                self._suspects.extendleft((group[middle:], group[:middle]))
+                self._suspects.extendleft(reversed(groups))
 
-    def _shrink(self, items: int) -> None:
-        """The device had no memory for so many at once: never try as many again."""
+    def _shrink(self, items: int) -> bool:
+        """The device had no memory for so much at once: never try as much again. Whether the same items may fit now."""
         torch.cuda.empty_cache()
-        self._limit = max(1, min(self._limit, items // 2))
+        shrunk = self._core.shrink()
+        if not shrunk and items > 1:
+            self._limit = min(self._limit, items // 2)
         log.warning("engine.out_of_memory", engine=self.name, items=items, limit=self._limit)
+        return shrunk
 
     def _close(self, reason: Exception) -> None:
         with self._changed:

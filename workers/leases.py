@@ -19,14 +19,28 @@ log = get_logger(__name__)
 
 
 class Hold:
-    """A run under a lease. `deadline` (of `time.monotonic`) is when the lease is renewed no more."""
+    """A run under a lease, which is renewed while the run gets on: `longest` seconds for each stretch of its way."""
 
-    def __init__(self, run: Run, deadline: float) -> None:
+    def __init__(self, run: Run, longest: float) -> None:
         self.run = run
-        self.deadline = deadline
+        self._longest = longest
+        self._begun = time.monotonic()
         self._lock = threading.Lock()
         self._lost = False
         self._ticket: Ticket[Any] | None = None
+
+    @property
+    def gets_on(self) -> bool:
+        """Whether it may still be renewed: it fetches or stores, waits its turn, or runs within the engine's limit."""
+        ticket = self._ticket
+        if ticket is None:
+            since = self._begun
+        elif ticket.finished_at is not None:
+            since = ticket.finished_at
+        else:
+            # A waiting item is the engine's to begin, and one that runs is the engine's to end.
+            return True
+        return time.monotonic() < since + self._longest
 
     def watch(self, ticket: Ticket[Any]) -> None:
         """Cancel the ticket when the lease is lost, now or later."""
@@ -51,14 +65,14 @@ class Leases:
     def __init__(self, transactions: Transactions, lease: timedelta, longest: float) -> None:
         self._transactions = transactions
         self._lease = lease
-        self._longest = longest
+        self.longest = longest
         self._lock = threading.Lock()
         self._holds: dict[UUID, Hold] = {}
 
     @contextmanager
     def hold(self, run: Run) -> Iterator[Hold]:
-        """Keep the run's lease alive inside the block, for `longest` seconds at most."""
-        hold = Hold(run, time.monotonic() + self._longest)
+        """Keep the run's lease alive inside the block for as long as it gets on."""
+        hold = Hold(run, self.longest)
         with self._lock:
             self._holds[run.token] = hold
         try:
@@ -69,9 +83,8 @@ class Leases:
 
     def renew(self) -> None:
         """Extend all leases at once. A run whose lease is gone has its work cancelled."""
-        now = time.monotonic()
         with self._lock:
-            holds = {token: hold for token, hold in self._holds.items() if hold.deadline > now}
+            holds = {token: hold for token, hold in self._holds.items() if hold.gets_on}
         if not holds:
             return
         try:

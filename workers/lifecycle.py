@@ -135,7 +135,7 @@ class Lifecycle(Generic[In, Out, Record]):
         fetch_ms = (time.monotonic() - begun) * 1000
         if isinstance(fetched, Done):
             return fetched.record, Timing(fetch_ms=fetch_ms, cached=True)
-        ticket = self._engine.submit(fetched, hold.deadline)
+        ticket = self._engine.submit(fetched, self._leases.longest * self._work.size(fetched))
         hold.watch(ticket)
         output = ticket.result()
         computed = time.monotonic()

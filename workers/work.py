@@ -33,6 +33,10 @@ class Work(ABC, Generic[In, Out, Record]):
     def fetch(self, run: Run) -> In | Done[Record]:
         """The engine's input. Raises `FeaturesGone`, and `NotFound` when the image is no longer stored."""
 
+    def size(self, fetched: In) -> int:
+        """How many times the usual work of one job this is."""
+        return 1
+
     def was_cached(self, fetched: In) -> bool:
         """Whether the image's own features were there already, and the engine has only something to add to them."""
         return False

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 MARKUP = re.compile(r"(<p>|</p>|\[SEG\]|<[^<>]*>)")
+PLACES = re.compile(r"<image>|<im_start>|<im_end>|<bbox>|<point>")
 NO_SPACE_BEFORE = frozenset(".,;:!?)")
 
 
@@ -49,6 +50,29 @@ def parse(answer: str) -> GroundedText:
             case _ if not MARKUP.fullmatch(piece):
                 clean.add(piece)
     return GroundedText(text=clean.text, mentions=tuple(mentions))
+
+
+def align(answer: str, caption: str) -> GroundedText:
+    """As `parse`, of an answer that is `caption` but for markup and white space: its spans are the caption's own."""
+    visible = [index for index, char in enumerate(caption) if not char.isspace()]
+    said, opened, closed = 0, 0, (0, 0)
+    mentions: list[Mention] = []
+    for piece in MARKUP.split(answer):
+        match piece:
+            case "<p>":
+                opened = said
+            case "</p>":
+                closed = (visible[opened], visible[said - 1] + 1)
+            case "[SEG]":
+                mentions.append(Mention(len(mentions), caption[slice(*closed)], closed))
+            case _:
+                said += len("".join(piece.split()))
+    return GroundedText(caption, tuple(mentions))
+
+
+def without_places(answer: str) -> str:
+    """A raw answer without the tokens that stand for an image or a box: a model may say one, and it means nothing."""
+    return PLACES.sub("", answer)
 
 
 def clean(text: str) -> str:

@@ -98,6 +98,6 @@ class Glamm:
 def raw_answers(ask: Ask, output: LlmOutput) -> tuple[RawAnswer, ...]:
     """The llm stage's answers as the pixel stage takes them."""
     return tuple(
-        RawAnswer(answer.text, answer.prompt_vectors, question.expression)
+        RawAnswer(answer.text, answer.prompt_vectors, question.expression, question.caption)
         for question, answer in zip(questions(ask), output.answers, strict=True)
     )

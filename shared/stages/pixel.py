@@ -1,7 +1,7 @@
 """The pixel stage: SAM embedding and prompt vectors → masks at the original size, tied to the answer's phrases."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -20,12 +20,14 @@ from shared.model.pixel_decoder import PixelDecoder
 class RawAnswer:
     """An answer as the llm stage gave it. prompt_vectors: (n, D) float32, one a [SEG] of `text`.
 
-    expression: what a [SEG] without a phrase stands for (referring expression segmentation), if anything.
+    expression: what a [SEG] without a phrase stands for (referring expression segmentation), if anything; caption: what
+    the text is but for its markup, where that was settled before (phrase grounding).
     """
 
     text: str
     prompt_vectors: Tensor
     expression: str | None = None
+    caption: str | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,9 @@ class PixelOutput:
     answers: tuple[GroundedAnswer, ...]
 
 
+MASKS_A_STEP = 16
+
+
 class PixelStage:
     """A mask's score is the mean foreground probability over its pixels: GLaMM trains no quality head to read."""
 
@@ -83,40 +88,33 @@ class PixelStage:
             decoder.compile(dynamic=True)
         return cls(decoder)
 
-    @torch.inference_mode()
+    def stepper(self, masks_a_step: int) -> "PixelStepper":
+        return PixelStepper(self, masks_a_step)
+
     def run(self, batch: Sequence[PixelInput]) -> list[PixelOutput]:
-        """Raises ValueError where an answer has another number of [SEG] than it has prompt vectors."""
-        vectors = [torch.cat([answer.prompt_vectors for answer in item.answers]) for item in batch]
-        owners = [index for index, mine in enumerate(vectors) for _ in mine]
-        logits: Tensor = torch.zeros(0)
-        if owners:
-            embeddings = torch.stack([item.sam_embedding for item in batch]).to(self._device, self._dtype)
-            logits, _ = self.decoder(embeddings[owners], torch.cat(vectors).to(self._device, self._dtype))
-        return [
-            self._output(item, mine)
-            for item, mine in zip(batch, logits.split_with_sizes([len(mine) for mine in vectors]), strict=True)
-        ]
+        """The whole batch to its end. Raises ValueError where an answer has more or fewer [SEG] than prompt vectors."""
+        stepper = self.stepper(MASKS_A_STEP)
+        for key, item in enumerate(batch):
+            stepper.admit(key, item)
+        outputs: dict[int, PixelOutput] = {}
+        while len(stepper):
+            for key, outcome in stepper.step():
+                outputs[key] = outcome
+        return [outputs[key] for key in range(len(batch))]
 
-    def _output(self, item: PixelInput, logits: Tensor) -> PixelOutput:
-        """logits: (n, 4g, 4g) of all the item's answers, one after another."""
-        pieces = logits.split_with_sizes([len(answer.prompt_vectors) for answer in item.answers])
-        return PixelOutput(
-            tuple(self._answer(item, answer, mine) for answer, mine in zip(item.answers, pieces, strict=True))
-        )
+    @torch.inference_mode()
+    def decode(self, asked: Sequence[tuple[PixelInput, Tensor]]) -> Tensor:
+        """One mask a pair of item and prompt vector: low-resolution logits (n, 4g, 4g)."""
+        embeddings = torch.stack([item.sam_embedding for item, _ in asked]).to(self._device, self._dtype)
+        vectors = torch.stack([vector for _, vector in asked]).to(self._device, self._dtype)
+        logits: Tensor = self.decoder(embeddings, vectors)[0]
+        return logits
 
-    def _answer(self, item: PixelInput, answer: RawAnswer, logits: Tensor) -> GroundedAnswer:
-        said = grounding.parse(answer.text)
-        if len(said.mentions) != len(logits):
-            raise ValueError(f"{len(said.mentions)} [SEG] in the answer but {len(logits)} prompt vectors")
-        phrases = (
-            self._phrase(item, mention.phrase or answer.expression, mention.span, mask)
-            for mention, mask in zip(said.mentions, logits, strict=True)
-        )
-        return GroundedAnswer(said.text, tuple(phrases))
-
-    def _phrase(
+    @torch.inference_mode()
+    def phrase(
         self, item: PixelInput, text: str | None, span: tuple[int, int] | None, logits: Tensor
     ) -> GroundedPhrase:
+        """A mask at the image's own size. logits: (4g, 4g)."""
         # One mask at a time: at 64 megapixels the logits of all of them would not fit beside each other.
         original = (item.height, item.width)
         resized = resized_size(item.height, item.width, self.decoder.image_size)
@@ -132,3 +130,74 @@ class PixelStage:
             area=masks.area(mask),
             score=score,
         )
+
+
+@dataclass
+class _Drawing:
+    """An item on its way. asked: what each of its masks is of; done: the masks that there are."""
+
+    item: PixelInput
+    said: list[grounding.GroundedText]
+    asked: list[tuple[int, grounding.Mention, Tensor]]
+    done: list[GroundedPhrase] = field(default_factory=list)
+
+    def output(self) -> PixelOutput:
+        phrases: list[list[GroundedPhrase]] = [[] for _ in self.said]
+        for (answer, _, _), phrase in zip(self.asked, self.done, strict=True):
+            phrases[answer].append(phrase)
+        return PixelOutput(
+            tuple(GroundedAnswer(said.text, tuple(mine)) for said, mine in zip(self.said, phrases, strict=True))
+        )
+
+
+class PixelStepper:
+    """A bounded number of masks a step, whoever's they are: jobs of many masks hold up nobody for long."""
+
+    def __init__(self, stage: PixelStage, masks_a_step: int) -> None:
+        self._stage, self._masks_a_step = stage, masks_a_step
+        self._items: dict[int, _Drawing] = {}
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def admit(self, key: int, item: PixelInput) -> None:
+        """Raises ValueError where an answer has another number of [SEG] than it has prompt vectors."""
+        said = [_read(answer) for answer in item.answers]
+        asked = [
+            (index, mention, vector)
+            for index, (answer, text) in enumerate(zip(item.answers, said, strict=True))
+            for mention, vector in zip(text.mentions, answer.prompt_vectors, strict=True)
+        ]
+        self._items[key] = _Drawing(item, said, asked)
+
+    def drop(self, key: int) -> None:
+        self._items.pop(key, None)
+
+    def shrink(self) -> bool:
+        """Draw fewer at a time from now on; False where it is one already."""
+        if self._masks_a_step == 1:
+            return False
+        self._masks_a_step //= 2
+        return True
+
+    def step(self) -> list[tuple[int, PixelOutput]]:
+        """The next masks, those of the longest admitted first → the items that are whole with them."""
+        turn = [
+            (drawing, *drawing.asked[n])
+            for drawing in self._items.values()
+            for n in range(len(drawing.done), len(drawing.asked))
+        ][: self._masks_a_step]
+        if turn:
+            logits = self._stage.decode([(drawing.item, vector) for drawing, _, _, vector in turn])
+            for (drawing, answer, mention, _), mask in zip(turn, logits, strict=True):
+                text = mention.phrase or drawing.item.answers[answer].expression
+                drawing.done.append(self._stage.phrase(drawing.item, text, mention.span, mask))
+        whole = [key for key, drawing in self._items.items() if len(drawing.done) == len(drawing.asked)]
+        return [(key, self._items.pop(key).output()) for key in whole]
+
+
+def _read(answer: RawAnswer) -> grounding.GroundedText:
+    said = grounding.parse(answer.text) if answer.caption is None else grounding.align(answer.text, answer.caption)
+    if len(said.mentions) != len(answer.prompt_vectors):
+        raise ValueError(f"{len(said.mentions)} [SEG] in the answer but {len(answer.prompt_vectors)} prompt vectors")
+    return said

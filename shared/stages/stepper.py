@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from shared.stages.caption_script import CaptionScript
+from shared.stages.caption_script import Script
 from shared.stages.generation import LlmAnswer, LlmInput, LlmOutput, Prompt
 from shared.stages.kv_cache import RowCache
 
@@ -39,7 +39,7 @@ class _Sequence:
     key: int
     index: int
     room: int
-    script: CaptionScript | None
+    script: Script | None
     ids: list[int] = field(default_factory=list)
     vectors: list[Tensor] = field(default_factory=list)
 
@@ -75,6 +75,15 @@ class LlmStepper:
         for row in reversed(range(len(self._live))):
             if self._live[row].key == key:
                 self._remove(row)
+
+    def shrink(self) -> bool:
+        """Hold fewer answers at a time from now on; False where it is one already."""
+        if self._capacity == 1:
+            return False
+        self._capacity //= 2
+        if not self._live:
+            self._cache = RowCache()
+        return True
 
     @torch.inference_mode()
     def step(self) -> list[tuple[int, LlmOutput]]:
@@ -162,7 +171,7 @@ class LlmStepper:
         self._live.pop()
 
 
-def _chosen(logits: Tensor, script: CaptionScript, room: int) -> int:
+def _chosen(logits: Tensor, script: Script, room: int) -> int:
     """The likeliest of the tokens that the script allows; the script goes on behind it."""
     allowed = script.allowed(room)
     token = allowed[int(logits[list(allowed)].argmax())] if len(allowed) > 1 else allowed[0]

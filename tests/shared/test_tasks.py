@@ -129,9 +129,10 @@ def test_a_question_names_boxes_that_are_there(mark: str) -> None:
 
 
 def test_phrases_are_found_as_whole_words_one_behind_the_other() -> None:
-    caption = "A dog and a dogged dog, by the dog's tree."
-    assert [caption[start:end] for start, end in locate(caption, ["a dog", "DOG", "tree"])] == ["A dog", "dog", "tree"]
-    for missing, index in ((["cat"], 0), (["tree", "A dog"], 1), (["dog", "dog", "dog"], 2), (["ogged"], 0)):
+    caption = 'A dog and a dogged dog (a cat), by the "red" dog\'s tree.'
+    found = ["a dog", "DOG", "a cat", "red", "dog", "tree."]
+    assert [caption[start:end] for start, end in locate(caption, found)] == ["A dog", "dog", *found[2:]]
+    for missing, index in ((["bird"], 0), (["tree", "A dog"], 1), (["dog"] * 4, 3), (["ogged"], 0), (["<x>"], 0)):
         with pytest.raises(InvalidInput) as raised:
             locate(caption, missing)
         assert raised.value.field == f"phrases[{index}]"

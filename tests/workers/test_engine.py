@@ -157,19 +157,71 @@ def test_a_waiting_item_that_is_cancelled_never_runs(start: Callable[..., Engine
     assert gate.batches == [1, 1]
 
 
-def test_an_item_whose_deadline_passed_while_it_waited_does_not_run(
-    start: Callable[..., Engine[Tensor, Tensor]],
-) -> None:
-    gate = Gate(shut=True)
-    engine = start(gate)
-    first = engine.submit(item(1), deadline=time.monotonic() + SECONDS)
-    assert gate.entered.acquire(timeout=SECONDS)
-    late = engine.submit(item(2), deadline=time.monotonic() - 1)
-    gate.open()
-    first.result(SECONDS)
-    with pytest.raises(TookTooLong):
-        late.result(SECONDS)
-    assert gate.batches == [1]
+class Steps:
+    """A core whose items take so many steps each, at most `wide` of them in memory at a time."""
+
+    def __init__(self, wide: int = 8, fits: int = 8) -> None:
+        self.wide, self.fits = wide, fits
+        self.left: dict[int, int] = {}
+        self.widths: list[int] = []
+
+    def admit(self, key: int, steps: int, /) -> None:
+        self.left[key] = steps
+
+    def drop(self, key: int, /) -> None:
+        self.left.pop(key, None)
+
+    def shrink(self) -> bool:
+        if self.wide == 1:
+            return False
+        self.wide //= 2
+        return True
+
+    def step(self) -> list[tuple[int, int]]:
+        time.sleep(0.001)
+        self.widths.append(min(self.wide, len(self.left)))
+        if self.widths[-1] > self.fits:
+            raise torch.OutOfMemoryError(f"{self.widths[-1]} are too many")
+        for key in list(self.left)[: self.wide]:
+            self.left[key] -= 1
+        finished = [key for key, left in self.left.items() if left <= 0]
+        return [(key, self.left.pop(key)) for key in finished]
+
+
+def test_time_spent_waiting_counts_against_no_item_and_time_spent_running_does() -> None:
+    engine: Engine[int, int] = Engine(Steps(), 1, "test")
+    try:
+        endless = engine.submit(10**9, limit=0.2)
+        patient = [engine.submit(1, limit=0.1) for _ in range(3)]
+        with pytest.raises(TookTooLong):
+            endless.result(SECONDS)
+        assert [ticket.result(SECONDS) for ticket in patient] == [0, 0, 0]
+        assert all(ticket.waited_ms > 100 for ticket in patient)
+    finally:
+        engine.drain(SECONDS)
+
+
+def test_a_core_that_can_do_with_less_memory_does_and_fails_nobody() -> None:
+    core = Steps(wide=8, fits=2)
+    engine: Engine[int, int] = Engine(core, 8, "test")
+    try:
+        assert [ticket.result(SECONDS) for ticket in [engine.submit(3) for _ in range(8)]] == [0] * 8
+        assert core.wide == 2
+        assert max(core.widths[-5:]) == 2
+    finally:
+        engine.drain(SECONDS)
+
+
+def test_an_item_that_fits_nowhere_takes_no_places_from_the_others() -> None:
+    core = Steps(wide=4, fits=0)
+    engine: Engine[int, int] = Engine(core, 4, "test")
+    try:
+        with pytest.raises(torch.OutOfMemoryError):
+            engine.submit(1).result(SECONDS)
+        core.fits = 8
+        assert [ticket.result(SECONDS) for ticket in [engine.submit(1) for _ in range(4)]] == [0] * 4
+    finally:
+        engine.drain(SECONDS)
 
 
 def test_a_drain_finishes_what_runs_and_gives_back_what_waits(start: Callable[..., Engine[Tensor, Tensor]]) -> None:
@@ -270,6 +322,9 @@ class Countdown:
         self.live = {key: (item, left - 1) for key, (item, left) in self.live.items()}
         finished = [key for key, (_, left) in self.live.items() if left == 0]
         return [(key, self.live.pop(key)[0] * 10) for key in finished]
+
+    def shrink(self) -> bool:
+        return False
 
     def drop(self, key: int, /) -> None:
         self.live.pop(key, None)

@@ -38,6 +38,9 @@ class LlmWork(Work[LlmInput, LlmOutput, Sequence[Generation]]):
         history = [PastTurn(turn.ask, turn.answers, regions(turn.ask.boxes)) for turn in run.history]
         return self._stage.prepare(run.ask, unpack(found[GLOBAL]), regions(run.ask.boxes), history)
 
+    def size(self, fetched: LlmInput) -> int:
+        return len(fetched.prompts)
+
     def keep(self, run: Run, output: LlmOutput) -> Sequence[Generation]:
         return [_generation(answer) for answer in output.answers]
 

@@ -28,10 +28,13 @@ class PixelWork(Work[PixelInput, PixelOutput, Result]):
         if SAM not in found:
             raise FeaturesGone(SAM)
         answers = tuple(
-            RawAnswer(generation.text, _vectors(generation), question.expression)
+            RawAnswer(generation.text, _vectors(generation), question.expression, question.caption)
             for question, generation in zip(questions(run.ask), run.generations, strict=True)
         )
         return PixelInput(unpack(found[SAM]), run.width, run.height, answers)
+
+    def size(self, fetched: PixelInput) -> int:
+        return len(fetched.answers)
 
     def keep(self, run: Run, output: PixelOutput) -> Result:
         answers = tuple(

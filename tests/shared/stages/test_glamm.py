@@ -145,6 +145,33 @@ def test_vectors_and_segs_must_agree(glamm: Glamm) -> None:
         glamm.pixel.run([item])
 
 
+def test_jobs_of_many_masks_take_turns(glamm: Glamm) -> None:
+    """A step draws so many masks and no more, whoever's they are, and the result is that of each job alone."""
+    generator = torch.Generator().manual_seed(0)
+
+    def item(masks: int) -> PixelInput:
+        embedding = torch.randn(TINY.sam.prompt_dim, TINY.sam.grid, TINY.sam.grid, generator=generator)
+        vectors = torch.randn(masks, TINY.sam.prompt_dim, generator=generator)
+        return PixelInput(embedding, 40, 30, (RawAnswer("a" + " [SEG]" * masks, vectors),))
+
+    items = [item(masks) for masks in (5, 1, 0, 3)]
+    stepper = glamm.pixel.stepper(2)
+    for key, one in enumerate(items):
+        stepper.admit(key, one)
+    order: list[int] = []
+    found = {}
+    while len(stepper):
+        for key, output in stepper.step():
+            order.append(key)
+            found[key] = output
+    assert order == [2, 0, 1, 3]
+    for key, one in enumerate(items):
+        (alone,) = glamm.pixel.run([one])
+        mine = [masks.decode(phrase.rle) for phrase in found[key].answers[0].phrases]
+        theirs = [masks.decode(phrase.rle) for phrase in alone.answers[0].phrases]
+        assert all(masks.iou(a, b) > 0.99 for a, b in zip(mine, theirs, strict=True))
+
+
 def test_an_answer_without_masks_is_plain_text(glamm: Glamm) -> None:
     embedding = torch.zeros(TINY.sam.prompt_dim, TINY.sam.grid, TINY.sam.grid)
     said = RawAnswer("Just words.", torch.zeros(0, TINY.sam.prompt_dim))

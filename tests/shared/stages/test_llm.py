@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import InvalidInput
-from shared.stages.generation import LlmAnswer, LlmInput, LlmOutput
+from shared.model.lmm import IMAGE_PLACEHOLDER
+from shared.stages.generation import LlmAnswer, LlmInput, LlmOutput, PastTurn
 from shared.stages.llm import LlmStage
 from shared.tasks import Ask, Task
 from tests.tiny import TINY, write_checkpoint
@@ -101,6 +102,32 @@ def test_a_prompt_that_fills_the_model_is_refused(stage: LlmStage) -> None:
         # Twice: in the question, and as the answer that has to follow it.
         stage.prepare(Ask(Task.GROUND, "x" * (TINY.llm.max_positions // 2)), tokens)
     assert refused.value.field == "caption"
+
+
+def test_of_a_long_conversation_the_oldest_turns_are_forgotten(stage: LlmStage) -> None:
+    tokens = torch.zeros(TINY.clip.tokens, TINY.clip.width)
+    ask = Ask(Task.CAPTION)
+    long = "y" * (TINY.llm.max_positions // 3)
+    history = [PastTurn(Ask(Task.GCG, name), (f"{name} {long}",)) for name in ("first", "second", "third", "fourth")]
+    (prompt,) = stage.prepare(ask, tokens, history=history).prompts
+    text = stage.tokenizer.decode([token for token in prompt.ids if token >= 0])
+    assert "fourth" in text
+    assert "third" in text
+    assert "second" not in text
+    assert "first" not in text
+    assert prompt.ids.count(IMAGE_PLACEHOLDER) == 1
+
+
+def test_tokens_that_stand_for_a_box_or_an_image_are_not_read_from_earlier_answers(stage: LlmStage) -> None:
+    tokens = torch.zeros(TINY.clip.tokens, TINY.clip.width)
+    regions = torch.zeros(1, TINY.llm.hidden)
+    history = [PastTurn(Ask(Task.CAPTION), ("A <bbox> dog<image> <p> here </p> [SEG].",))]
+    item = stage.prepare(Ask(Task.VQA, "This?", ((0, 0, 9, 9),)), tokens, regions, history)
+    (prompt,) = item.prompts
+    assert prompt.ids.count(stage.tokenizer.bbox) == 1
+    assert prompt.ids.count(IMAGE_PLACEHOLDER) == 1
+    assert prompt.ids.count(stage.tokenizer.seg) == 1
+    assert stage.run([item])[0].answers[0].token_ids
 
 
 def test_a_job_of_many_answers_shares_the_places_there_are(stage: LlmStage) -> None:
