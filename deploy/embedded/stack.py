@@ -1,5 +1,6 @@
 """The whole service on one host: the servers, and the processes that the compose file runs, under one supervisor."""
 
+import os
 import signal
 import sys
 import threading
@@ -141,7 +142,13 @@ class Stack:
             "GLAMM_S3_SECURE": "false",
             "GLAMM_LOG_FORMAT": "json",
             "GLAMM_DRAIN_SECONDS": str(DRAIN_SECONDS),
+            "GLAMM_TORCH_THREADS": str(self._threads_a_worker()),
         }
+
+    def _threads_a_worker(self) -> int:
+        """What is set, else a fair share: threads of several workers that outnumber the cores wait for one another."""
+        share = (os.cpu_count() or 1) // max(1, len(self._workers))
+        return get_settings().torch_threads or max(1, share)
 
     def _start_processes(self, environment: Mapping[str, str]) -> None:
         log = self._folder.log
