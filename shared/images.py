@@ -9,6 +9,7 @@ import struct
 from dataclasses import dataclass, field
 from hashlib import sha256
 from io import BytesIO
+from pathlib import Path
 
 from PIL import Image, ImageOps
 
@@ -80,6 +81,21 @@ def decode(data: bytes) -> Image.Image:
         image.load()
         upright = image if _orientation(image) == 1 else ImageOps.exif_transpose(image)
         return upright.convert("RGB")
+
+
+def upright_size(path: Path) -> tuple[int, int] | None:
+    """Width and height of the upright picture in a file that nobody checked; None where it cannot be read.
+
+    JPEG and WebP tell it in their header. A PNG is decoded, since its EXIF block may stand behind the pixels.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            turned = _orientation(image) in _TURNED
+            return (image.height, image.width) if turned else image.size
+    except MemoryError:
+        raise
+    except Exception:  # as in `_check_picture`
+        return None
 
 
 def too_many_bytes(limits: Limits, name: str = "image") -> TooLarge:

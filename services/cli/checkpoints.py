@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shared.errors import InvalidInput, InvalidSettings
+from services.cli.packages import needed
+from shared.errors import InvalidInput
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
     from shared.stages.parity import Replay
 
 RANDOM = Path("data/checkpoints")
+
+RELEASED = "Name a folder with weights as GLaMM's authors release them, whole; see docs/released-weights.md."
+OURS = "Name a checkpoint folder, whole, as `glamm convert` and `glamm init` make it."
+RECORDED = "Name a folder with config.json, weights and record.safetensors; see docs/released-weights.md."
+SIZES = "Give sizes that fit together, as those of glamm-7b do."
+"""What to do about a fault in what a command reads; the fault itself names the file."""
 
 app = typer.Typer()
 
@@ -39,7 +46,7 @@ def parity(
     """Compare this model with tensors recorded from the reference, step by step: exit code 0 if all hold, 1 if not."""
     from rich.console import Console
 
-    with _faults("DIR"), Console(stderr=True).status("reading the weights") as status:
+    with _faults("DIR", RECORDED), Console(stderr=True).status("reading the weights") as status:
         from shared.stages.parity import replay
 
         replayed = replay(folder, lambda step: status.update(f"replaying {step}"))
@@ -58,7 +65,7 @@ def convert(
     """Turn released GLaMM weights into a checkpoint folder, or back."""
     if to_reference and clip is not None:
         raise InvalidInput("--clip", "It is read only on the way from the reference.", "Leave it out.")
-    with _faults("SRC"):
+    with _faults("SRC", OURS if to_reference else RELEASED):
         from shared.model import convert as conversion
 
         stored = None if dtype is None else _dtype(dtype)
@@ -88,7 +95,7 @@ def init(
         raise InvalidInput(
             "--random", "Weights can only be drawn.", "Add --random; `glamm convert` reads released ones."
         )
-    with _faults("DST"):
+    with _faults("--config", SIZES):
         from shared.model import random_weights, stand_in_tokenizer
         from shared.model.appearing import appearing
         from shared.stages.device import resolve_device
@@ -164,24 +171,29 @@ def _progress(noun: str) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
-def _faults(argument: str) -> Iterator[None]:
-    """What can be wrong with a folder, as an error that the command line says in one line.
+def _faults(argument: str, remedy: str) -> Iterator[None]:
+    """What can be wrong with the files of a command, as an error that the command line says in one line.
 
+    argument: the one that names what is read, and remedy: what to do about it; a fault of what is made is DST's.
     A polite end by SIGTERM unwinds like Ctrl-C, so that a folder that is being made vanishes.
     """
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        from safetensors import SafetensorError
+        with needed("model"):
+            from safetensors import SafetensorError
 
-        from shared.model.checkpoint import CheckpointError
-    except ModuleNotFoundError as error:
-        raise InvalidSettings(f"The package {error.name} is missing.", remedy="Install glamm[model].") from error
-    try:
-        yield
-    except (CheckpointError, SafetensorError) as error:
-        raise InvalidInput(argument, str(error), "") from error
-    except OSError as error:
-        raise InvalidInput(argument, f"{error.filename or 'a file'}: {error.strerror or error}", "") from error
+            from shared.model.appearing import DestinationError
+            from shared.model.checkpoint import CheckpointError
+
+            try:
+                yield
+            except DestinationError as error:
+                raise InvalidInput("DST", f"{error}.", "Name a new folder, where there is room to write it.") from error
+            except (CheckpointError, SafetensorError) as error:
+                raise InvalidInput(argument, f"{error}.", remedy) from error
+            except OSError as error:
+                what = f"{error.filename or 'a file'}: {error.strerror or error}."
+                raise InvalidInput(argument, what, remedy) from error
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -5,16 +5,15 @@ them when it runs.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from services.cli.packages import needed
 from services.cli.terminal import plural
-from shared.errors import InvalidSettings
 
 if TYPE_CHECKING:
     from training.metrics.caption_scores import CaptionScores
@@ -39,7 +38,7 @@ def gcg(
     as_json: AsJson = False,
 ) -> None:
     """Grounded captions: METEOR, CIDEr, AP50, mIoU, mask recall."""
-    with _packages():
+    with needed("evaluation"):
         from training.metrics.gcg import gcg_scores, read_predictions, read_truth
         from training.metrics.similarity import Bert, Lexical
 
@@ -61,7 +60,7 @@ def gcg(
 @app.command()
 def refseg(predictions: Predictions, ground_truth: GroundTruth, as_json: AsJson = False) -> None:
     """Referring segmentation: cIoU, gIoU, precision at an IoU of 0.5."""
-    with _packages():
+    with needed("evaluation"):
         from training.metrics.expressions import read_pairs
         from training.metrics.referring import referring_scores
 
@@ -83,7 +82,7 @@ def caption(predictions: Predictions, ground_truth: GroundTruth, as_json: AsJson
 
 
 def _captions(task: str, noun: str, predictions: Path, ground_truth: Path, as_json: bool) -> None:
-    with _packages():
+    with needed("evaluation"):
         from training.metrics.caption_scores import caption_scores
         from training.metrics.text import read_captions
 
@@ -95,18 +94,6 @@ def _captions(task: str, noun: str, predictions: Path, ground_truth: Path, as_js
 def _caption_figures(scores: "CaptionScores") -> Figures:
     bleu = {f"bleu_{n}": value for n, value in enumerate(scores.bleu, start=1)}
     return {"meteor": scores.meteor, "cider": scores.cider} | bleu | {"rouge_l": scores.rouge_l}
-
-
-@contextmanager
-def _packages() -> Iterator[None]:
-    """Tell what to install where the metrics, or the packages they stand on, are not there."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise InvalidSettings(
-            f"`glamm evaluate` needs the package {error.name}.",
-            remedy="Install this project with its extra: pip install 'glamm[evaluation]'.",
-        ) from error
 
 
 def _track(items: Sequence[Item], label: str) -> Iterable[Item]:

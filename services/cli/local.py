@@ -39,8 +39,7 @@ def demo(data: Path, out_dir: Path) -> int:
             news = batch.run(client, asked, batch.pictures(out_dir))
             summary = report.follow(news, asked, out, err, as_json=False)
         _say(err, "Stopping the service.")
-    count = sum(1 for done in summary.done if done.files)
-    _say(out, f"{plural(count, 'overlay')} in {out_dir}/")
+    _say(out, f"{plural(summary.succeeded, 'overlay')} in {out_dir}/")
     return summary.exit_code
 
 

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 a job failed, the service does not answer or a comparison 
 """
 
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -107,15 +108,16 @@ def predict(
     from services.cli import predict as prediction
     from services.cli.client import GlammClient
 
-    planned = prediction.plan(task, images, ground_truth)
-    left = [one.request for one in planned if not prediction.target(out, one.request).exists()]
+    plan = prediction.plan(task, images, ground_truth)
+    left = [one.request for one in plan.jobs if not prediction.target(out, one.request).exists()]
+    there = len(plan.jobs) - len(left)
     out.mkdir(parents=True, exist_ok=True)
     with GlammClient(locate.service_url(url, data)) as client:
         client.greet()
-        news = batch.run(client, left, prediction.keeper(task, planned, out), in_flight)
-        summary = report.count(news, len(planned), len(planned) - len(left), Console(stderr=True))
-    written = sum(bool(done.files) for done in summary.done)
-    print(f"{out}: {written} predicted, {len(planned) - len(left)} there already, {len(left) - written} failed")
+        news = chain(plan.impossible, batch.run(client, left, prediction.keeper(task, plan.jobs, out), in_flight))
+        total = len(plan.jobs) + len(plan.impossible)
+        summary = report.count(news, total, there, Console(stderr=True))
+    print(f"{out}: {summary.succeeded} predicted, {there} there already, {summary.failed} failed")
     raise typer.Exit(summary.exit_code)
 
 

@@ -1,54 +1,51 @@
 """`glamm predict`: a set of images through a running service, into the files that `glamm evaluate` reads.
 
 A file an image, each written when it is whole: a run that was stopped goes on with what has no file yet. Which
-questions are asked of an image comes from the ground truth's own files, which `training.metrics` reads.
+questions are asked of an image comes from the ground truth's own files, see `questions`.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
-from services.cli import batch
+from services.cli import batch, questions
 from services.cli.asking import Kind
 from services.cli.client import GlammClient
+from services.cli.questions import ENDINGS, Planned
 from shared import schema
 from shared.errors import InvalidInput
-from shared.tasks import Ask, Box, Task
-
-if TYPE_CHECKING:
-    from training.metrics.entries import Entry
-
-ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
-TOGETHER = 64
-"""Expressions or regions a job: as many as a service takes by default."""
+from shared.tasks import Ask, Task
 
 Record = list[dict[str, Any]] | dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Planned:
-    """One job and what its file will say. `about`: what each answer's entry repeats of the ground truth's."""
+class Plan:
+    """The jobs, each with a file of its own; and questions that failed already, since no service can answer them."""
 
-    request: batch.Request
-    image_id: str
-    about: tuple[Mapping[str, Any], ...] = ()
+    jobs: tuple[Planned, ...]
+    impossible: tuple[batch.Done, ...] = ()
 
 
-def plan(kind: Kind, images: Path, truth: Path | None) -> list[Planned]:
+def plan(kind: Kind, images: Path, truth: Path | None) -> Plan:
     """A job for each image of the folder, or for what the ground truth asks of it. Raises InvalidInput."""
     if not images.is_dir():
         raise InvalidInput("--images", f"{images} is no folder.", "Name the folder with the images.")
     if kind in (Kind.GCG, Kind.CAPTION):
-        found = sorted(path for path in images.iterdir() if path.suffix.lower() in ENDINGS)
-        if not found:
-            raise InvalidInput("--images", f"{images} holds no PNG, JPEG or WebP.", "Name the folder with the images.")
-        return [Planned(batch.Request(path, quote(path.stem, ""), Ask(Task(kind.value))), path.stem) for path in found]
+        ask = Ask(Task(kind.value))
+        return Plan(tuple(Planned(batch.Request(path, quote(path.stem, ""), ask), path.stem) for path in _all(images)))
     if truth is None:
         raise InvalidInput("--ground-truth", f"{kind} asks what a file says.", "Name the ground truth's file.")
-    return list(_asked(kind, images, truth))
+    jobs: list[Planned] = []
+    impossible: list[batch.Done] = []
+    for item in questions.read(kind, images, truth):
+        if isinstance(item, Planned):
+            jobs.append(item)
+        else:
+            impossible.append(item)
+    return Plan(tuple(jobs), tuple(impossible))
 
 
 def keeper(kind: Kind, planned: Iterable[Planned], out: Path) -> batch.Keep:
@@ -74,53 +71,18 @@ def target(out: Path, request: batch.Request) -> Path:
     return out / f"{request.name}.json"
 
 
-def _asked(kind: Kind, images: Path, truth: Path) -> Iterator[Planned]:
-    from training.metrics.entries import coco_entries
-
-    by_image: dict[str, list[Entry]] = {}
-    for entry in coco_entries(truth):
-        by_image.setdefault(_image_id(entry), []).append(entry)
-    ask: Callable[[list[Entry]], tuple[Ask, tuple[Mapping[str, Any], ...]]]
-    ask = _expressions if kind is Kind.REFSEG else _regions
-    for image_id, entries in by_image.items():
-        path = _find(images, image_id, entries[0])
-        for number, together in enumerate(_chunks(entries, TOGETHER)):
-            name = quote(image_id, "") + (f"-{number + 1}" if number else "")
-            asked, about = ask(together)
-            yield Planned(batch.Request(path, name, asked), image_id, about)
-
-
-def _image_id(entry: "Entry") -> str:
-    return entry.image if "image_id" in entry.data or "file_name" not in entry.data else entry.key("file_name")
-
-
-def _find(images: Path, image_id: str, entry: "Entry") -> Path:
-    """The entry's file by its `file_name`, else the one that is called as the image."""
-    named = entry.data.get("file_name")
-    candidates = [images / named] if isinstance(named, str) else [images / f"{image_id}{ending}" for ending in ENDINGS]
-    for path in candidates:
-        if path.is_file():
-            return path
-    raise entry.wrong(f"There is no image {candidates[0]}.", "Name the folder with the set's images by --images.")
-
-
-def _expressions(entries: list["Entry"]) -> tuple[Ask, tuple[Mapping[str, Any], ...]]:
-    texts = [entry.text("expression", "sentence") for entry in entries]
-    about = tuple({"expression": text} for text in texts)
-    return Ask(Task.REFSEG, expressions=tuple(texts)), about
-
-
-def _regions(entries: list["Entry"]) -> tuple[Ask, tuple[Mapping[str, Any], ...]]:
-    about = tuple({"region_id": entry.data["region_id"]} if "region_id" in entry.data else {} for entry in entries)
-    return Ask(Task.REGION_CAPTION, boxes=tuple(map(_box, entries))), about
-
-
-def _box(entry: "Entry") -> Box:
-    """COCO's `bbox`, x, y, width and height in pixels → xyxy."""
-    match entry.data.get("bbox"):
-        case [int() | float() as x, int() | float() as y, int() | float() as width, int() | float() as height]:
-            return float(x), float(y), float(x + width), float(y + height)
-    raise entry.wrong("bbox is missing or not four numbers.", "Give each region its bbox: [x, y, width, height].")
+def _all(images: Path) -> list[Path]:
+    """The folder's images, no two of one name: the name is an image's id, and its file's."""
+    found = sorted(path for path in images.iterdir() if path.suffix.lower() in ENDINGS)
+    if not found:
+        raise InvalidInput("--images", f"{images} holds no PNG, JPEG or WebP.", "Name the folder with the images.")
+    by_name: dict[str, Path] = {}
+    for path in found:
+        if (other := by_name.setdefault(path.stem, path)) != path:
+            raise InvalidInput(
+                "--images", f"{other} and {path} would be predicted into one file.", "Rename or remove one of them."
+            )
+    return found
 
 
 def _gcg(one: Planned, result: schema.Result) -> Record:
@@ -152,9 +114,3 @@ def _region_captions(one: Planned, result: schema.Result) -> Record:
 
 def _rle(mask: schema.Mask) -> dict[str, Any]:
     return {"size": list(mask.size), "counts": mask.counts}
-
-
-def _chunks(entries: list["Entry"], size: int) -> Iterator[list["Entry"]]:
-    left = iter(entries)
-    while some := list(islice(left, size)):
-        yield some

@@ -22,34 +22,47 @@ from rich.text import Text
 from services.cli import terminal
 from services.cli.batch import Done, News, Request
 from services.cli.client import Refused
-from shared.errors import GlammError
+from shared.errors import GlammError, InvalidInput
 
 OK, JOB_FAILED, BAD_INPUT = 0, 1, 2
 
 
-@dataclass(frozen=True)
+@dataclass
 class Summary:
-    """The ends of a batch. `exit_code`: 2 when an input was refused, else 1 when a job failed, else 0."""
+    """How the requests of a batch ended, counted as they end; no result is kept.
 
-    done: tuple[Done, ...]
+    blamed: those of the failed that failed by their input.
+    """
+
+    succeeded: int = 0
+    failed: int = 0
+    blamed: int = 0
+
+    def add(self, done: Done) -> None:
+        if done.job is not None and done.job.result is not None:
+            self.succeeded += 1
+        else:
+            self.failed += 1
+            self.blamed += _blames_input(done)
 
     @property
     def exit_code(self) -> int:
-        if any(_blames_input(d) for d in self.done):
+        """2 when an input was refused, else 1 when a job failed, else 0."""
+        if self.blamed:
             return BAD_INPUT
-        return OK if all(d.job is not None and d.job.result is not None for d in self.done) else JOB_FAILED
+        return JOB_FAILED if self.failed else OK
 
 
 def follow(news: Iterable[News], asked: Sequence[Request], out: Console, err: Console, *, as_json: bool) -> Summary:
     """Print each end as it comes: annotations on `out` (JSON, a line each, if asked), progress and faults on `err`."""
-    done: list[Done] = []
+    summary = Summary()
     rows: dict[Request, TaskID] = {}
     with _progress(err) as progress:
         total = progress.add_task("all images", total=len(asked), state="", visible=len(asked) > 1)
         for item in news:
             request = item.request
             if isinstance(item, Done):
-                done.append(item)
+                summary.add(item)
                 if request in rows:
                     progress.remove_task(rows.pop(request))
                 progress.advance(total)
@@ -58,22 +71,21 @@ def follow(news: Iterable[News], asked: Sequence[Request], out: Console, err: Co
             if request not in rows:
                 rows[request] = progress.add_task(request.path.name, total=1.0, state="")
             progress.update(rows[request], completed=item.progress, state=item.state)
-    return Summary(tuple(done))
+    return summary
 
 
 def count(news: Iterable[News], total: int, before: int, err: Console) -> Summary:
     """One bar for all of them, and each fault; `before` of `total` were done by an earlier run."""
-    done: list[Done] = []
+    summary = Summary()
     with _progress(err, TimeRemainingColumn()) as progress:
         bar = progress.add_task("predictions", total=total, completed=before, state="")
         for item in news:
             if isinstance(item, Done):
-                done.append(item)
-                failed = sum(1 for d in done if not d.files)
-                progress.update(bar, advance=1, state=f"{failed} failed" if failed else "")
+                summary.add(item)
+                progress.update(bar, advance=1, state=f"{summary.failed} failed" if summary.failed else "")
                 if not item.files:
                     _print(item, err, err, as_json=False)
-    return Summary(tuple(done))
+    return summary
 
 
 def _progress(console: Console, *more: ProgressColumn) -> Progress:
@@ -133,4 +145,4 @@ def _short(path: Path) -> str:
 def _blames_input(done: Done) -> bool:
     if isinstance(done.error, Refused):
         return done.error.blames_the_request
-    return isinstance(done.error, OSError)
+    return isinstance(done.error, InvalidInput | OSError)

@@ -4,24 +4,20 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shared.errors import InvalidSettings
+from services.cli.packages import needed
 
 if TYPE_CHECKING:
     from training.loop import Outcome
 
-REMEDY = "Install GLaMM with its extras: pip install 'glamm[model,training]'."
-
 
 def train(path: Path, output: Path | None) -> None:
     """Train as the file says, on from where an earlier run of it stopped, and tell what came out."""
-    try:
+    with needed("model,training"):
         from training.config import TrainingConfig
 
         # Before the heavy imports, so that a wrong file is told at once.
         config = TrainingConfig.read(path)
         from training.loop import fit
-    except ModuleNotFoundError as error:
-        raise InvalidSettings(f"Training needs the package {error.name}.", remedy=REMEDY) from error
     outcome = fit(config if output is None else config.model_copy(update={"output": output}))
     # Launchers number the processes so; one of them speaks.
     if os.environ.get("RANK", "0") == "0":

@@ -74,7 +74,7 @@ def one_line(told: tuple[int, str, str], *named: str) -> None:
 
 
 def test_an_unusable_folder_is_one_line(glamm: Glamm_, golden: Path, tmp_path: Path) -> None:
-    one_line(glamm("parity", tmp_path / "nowhere"), "nowhere", "config.json")
+    one_line(glamm("parity", tmp_path / "nowhere"), "DIR: ", "nowhere", "config.json", "Name a folder with")
     one_line(glamm("parity", GOLDEN / "config.json"), "config.json")
     (golden / "record.safetensors").unlink()
     one_line(glamm("parity", golden), "record.safetensors")
@@ -83,7 +83,7 @@ def test_an_unusable_folder_is_one_line(glamm: Glamm_, golden: Path, tmp_path: P
     (golden / "config.json").write_text("[")
     one_line(glamm("parity", golden), "config.json")
     one_line(glamm("convert", golden, tmp_path / "made"), "config.json")
-    one_line(glamm("convert", GOLDEN, tmp_path / "made"), "no tokenizer", "tokenizer.model")
+    one_line(glamm("convert", GOLDEN, tmp_path / "made"), "SRC: ", "no tokenizer", "docs/released-weights.md")
     one_line(glamm("convert", "--to-reference", GOLDEN, tmp_path / "made"), "config.json", "hidden_size")
     one_line(glamm("convert", "--to-reference", "--clip", golden, golden, tmp_path / "made"), "--clip")
     one_line(glamm("convert", GOLDEN, tmp_path / "made", "--dtype", "int8"), "--dtype")
@@ -98,7 +98,9 @@ def test_convert_there_and_back(glamm: Glamm_, golden: Path, tmp_path: Path) -> 
     expected = load_file(golden / "model.safetensors")
     for key, tensor in load_file(tmp_path / "back" / "model.safetensors").items():
         torch.testing.assert_close(tensor.float(), expected[key].bfloat16().float(), atol=1e-2, rtol=1e-2)
-    one_line(glamm("convert", golden, tmp_path / "ours"), "ours exists already")
+    one_line(glamm("convert", golden, tmp_path / "ours"), "DST: ", "ours exists already", "Name a new folder")
+    (tmp_path / "file").touch()
+    one_line(glamm("convert", golden, tmp_path / "file" / "ours"), "DST: ", "cannot be made: Not a directory")
 
 
 def test_init_makes_a_checkpoint_that_answers(glamm: Glamm_, tmp_path: Path) -> None:
@@ -113,7 +115,7 @@ def test_init_makes_a_checkpoint_that_answers(glamm: Glamm_, tmp_path: Path) -> 
     assert torch.equal(one[key], same[key])
     assert not torch.equal(one[key], other[key])
     assert Glamm.load(tmp_path / "one").llm.tokenizer.size == TINY.llm.vocab_size
-    one_line(glamm("init", tmp_path / "one", "--config", sizes, "--random"), "one exists already")
+    one_line(glamm("init", tmp_path / "one", "--config", sizes, "--random"), "DST: ", "one exists already")
 
 
 def test_init_says_what_it_cannot_do(glamm: Glamm_, tmp_path: Path) -> None:
@@ -126,7 +128,9 @@ def test_init_says_what_it_cannot_do(glamm: Glamm_, tmp_path: Path) -> None:
     (tmp_path / "small.json").write_text('{"clip": 3}')
     one_line(glamm("init", made, "--config", tmp_path / "small.json", "--random"), "small.json", "clip")
     (tmp_path / "small.json").write_text(TINY.to_json().replace('"heads": 2', '"heads": 5'))
-    one_line(glamm("init", made, "--config", tmp_path / "small.json", "--random", "--device", "cpu"), "vision")
+    one_line(
+        glamm("init", made, "--config", tmp_path / "small.json", "--random", "--device", "cpu"), "--config: ", "vision"
+    )
     assert not made.exists()
 
 

@@ -1,12 +1,16 @@
 """Predictions of a whole set through a real service: complete, resumed, and readable by `glamm evaluate`."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from services.cli.asking import Kind
+from services.cli.predict import plan
 from shared.masks import Rle, decode
 
 SIZES = {"one.two": (80, 60), "three": (64, 64)}
@@ -61,7 +65,7 @@ def test_expressions_and_regions_are_those_of_the_ground_truth(on_service, image
     out = tmp_path / "refseg"
     run = on_service("predict", "--task", "refseg", "--images", images, "--ground-truth", truth, "--out", out)
     assert run.code == 0, run.err
-    assert {path.name for path in out.iterdir()} == {"three.json", "three-2.json", "7.json"}
+    assert {path.name for path in out.iterdir()} == {"three.json", "three+2.json", "7.json"}
     said = {(str(entry["image_id"]), entry["expression"]) for entry in written(out)}
     assert said == {("three", f"thing {n}") for n in range(65)} | {("7", "the rest")}
 
@@ -120,3 +124,77 @@ def test_an_image_that_fails_is_told_and_asked_again_the_next_time(on_service, i
         assert run.code == 2
         assert "broken.png" in run.err
         assert f"{2 - before} predicted, {before} there already, 1 failed" in run.out
+
+
+def test_a_question_that_cannot_be_answered_costs_the_others_nothing(on_service, images, tmp_path):
+    """The picture is stored lying and seen standing, 60 × 80: boxes are of what is seen."""
+    with Image.open(images / "one.two.png") as lying:
+        exif = lying.getexif()
+        exif[0x0112] = 6
+        lying.save(images / "turned.jpg", exif=exif)
+    boxes = {
+        "inside": [5, 5, 20, 20],
+        "beyond": [50, 70, 20, 20.5],
+        "outside": [60, 0, 9, 9],
+        "flat": [1, 1, 0, 4],
+    }
+    regions = [{"image_id": "turned", "region_id": name, "bbox": box} for name, box in boxes.items()]
+    truth, out = tmp_path / "truth.json", tmp_path / "regions"
+    truth.write_text(json.dumps([*regions, {"image_id": "three", "region_id": "nothing", "bbox": [90, 90, 5, 5]}]))
+    arguments = ("predict", "--task", "region-caption", "--images", images, "--ground-truth", truth, "--out", out)
+    for summary in ("1 predicted, 0 there already, 3 failed", "0 predicted, 1 there already, 3 failed"):
+        run = on_service(*arguments)
+        assert run.code == 2
+        assert summary in run.out
+        outside, flat, nothing = run.err.splitlines()
+        assert all(part in outside for part in ("turned.jpg", "truth.json[2]", "60 × 80", "leave it out"))
+        assert "truth.json[3]" in flat
+        assert all(part in nothing for part in ("three.png", "truth.json[4]", "64 × 64"))
+        assert [entry["region_id"] for entry in written(out)] == ["inside", "beyond"]
+
+    texts = ["the thing", "  ", "the <image>", "the rest"]
+    truth.write_text(json.dumps([{"image_id": "three", "expression": text} for text in texts]))
+    out = tmp_path / "refseg"
+    run = on_service("predict", "--task", "refseg", "--images", images, "--ground-truth", truth, "--out", out)
+    assert run.code == 2
+    blank, steering = run.err.splitlines()
+    assert "truth.json[1]: The expression is empty." in blank
+    assert "truth.json[2]: The expression holds <image>" in steering
+    assert [entry["expression"] for entry in written(out)] == ["the thing", "the rest"]
+
+
+def test_many_expressions_of_one_image_share_no_file_with_another_image(images, tmp_path):
+    (images / "three+2.png").write_bytes((images / "three.png").read_bytes())
+    asked = [("three", f"thing {n}") for n in range(65)] + [("three+2", "a thing"), ("three-2", "a thing")]
+    (images / "three-2.png").write_bytes((images / "three.png").read_bytes())
+    truth = tmp_path / "truth.json"
+    truth.write_text(json.dumps([{"image_id": image, "expression": text} for image, text in asked]))
+    planned = plan(Kind.REFSEG, images, truth)
+    names = [one.request.name for one in planned.jobs]
+    assert len(names) == len(set(names)) == 4
+    assert planned.impossible == ()
+
+
+def test_two_images_of_one_name_are_both_named(on_service, images, tmp_path):
+    truth = tmp_path / "truth.json"
+    truth.write_text(json.dumps([{"image_id": "three", "expression": "a dog"}]))
+    (images / "three.jpg").write_bytes(b"")
+    for task in ("gcg", "refseg"):
+        arguments = ("--images", images, "--ground-truth", truth, "--out", tmp_path / "out")
+        run = on_service("predict", "--task", task, *arguments)
+        assert run.code == 2
+        (line,) = run.err.splitlines()
+        assert "three.png" in line
+        assert "three.jpg" in line
+
+
+def test_without_the_training_package_the_remedy_is_told(images, tmp_path):
+    """As in the torch-less image."""
+    arguments = ["predict", "--task", "refseg", "--images", str(images), "--ground-truth", "t", "--out", str(tmp_path)]
+    block = "import sys; sys.modules['training'] = None; "
+    run = f"sys.argv = ['glamm', *{arguments}]; from services.cli.main import main; main()"
+    refused = subprocess.run([sys.executable, "-c", block + run], capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    (line,) = refused.stderr.splitlines()
+    assert "the package training" in line
+    assert "glamm[evaluation]" in line

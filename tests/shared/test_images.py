@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable
 from hashlib import sha256
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from shared.errors import InvalidInput, TooLarge, UnsupportedMedia
-from shared.images import Limits, check, decode
+from shared.images import Limits, check, decode, upright_size
 
 LIMITS = Limits(max_bytes=1_000_000, max_pixels=1_000_000, max_side=4096)
 
@@ -100,6 +101,17 @@ def test_exif_rotation_is_applied(file_format: str, orientation: int, size: tupl
     pixels = np.asarray(upright).mean(axis=2)
     halves = {"left": pixels[:, :10], "right": pixels[:, -10:], "top": pixels[:10], "bottom": pixels[-10:]}
     assert max(halves, key=lambda side: float(halves[side].mean())) == light
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
+def test_the_size_of_a_file_is_that_of_the_upright_picture(file_format: str, tmp_path: Path) -> None:
+    path = tmp_path / "image"
+    for orientation, size in ((1, (48, 32)), (3, (48, 32)), (6, (32, 48))):
+        path.write_bytes(encode(picture(), file_format, exif=exif(orientation)))
+        assert upright_size(path) == size
+    path.write_bytes(path.read_bytes()[:20])
+    assert upright_size(path) is None
+    assert upright_size(tmp_path / "nowhere") is None
 
 
 def test_a_broken_exif_block_counts_as_upright() -> None:
