@@ -103,8 +103,8 @@ class NotFound(GlammError):
     status = 404
     type_slug = "not-found"
 
-    def __init__(self, what: str, id: object) -> None:  # noqa: A002
-        super().__init__(f"There is no {what} {id}.")
+    def __init__(self, what: str, id: object, *, detail: str | None = None, remedy: str | None = None) -> None:  # noqa: A002
+        super().__init__(detail or f"There is no {what} {id}.", remedy=remedy)
         self.what = what
         self.id = id
 

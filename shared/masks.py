@@ -30,7 +30,7 @@ def encode(mask: Mask) -> Rle:
 def decode(rle: Rle) -> Mask:
     """Rle → (h, w) bool."""
     coded = {"size": [rle.height, rle.width], "counts": rle.counts.encode("ascii")}
-    return np.asarray(coco.decode(coded), dtype=np.bool_)
+    return np.asarray(coco.decode(coded)).view(np.bool_)
 
 
 def area(mask: Mask) -> int:
@@ -54,5 +54,5 @@ def iou(one: Mask, other: Mask) -> float:
 def to_png(rle: Rle) -> bytes:
     """An 8-bit greyscale PNG of the mask's size: 255 inside, 0 outside."""
     buffer = io.BytesIO()
-    Image.fromarray(decode(rle).astype(np.uint8) * 255).save(buffer, format="PNG", optimize=True)
+    Image.fromarray(decode(rle) * np.uint8(255)).save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()

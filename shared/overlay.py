@@ -1,6 +1,6 @@
 """A picture of an annotation: each phrase's mask in the phrase's colour, numbered, above a legend with the caption."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, sqrt
 from statistics import NormalDist
@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from shared import legend, palette
-from shared.masks import Box, Mask
+from shared import legend, masks, palette
+from shared.masks import Box, Mask, Rle
 
 Point = tuple[float, float]
 
@@ -26,23 +26,59 @@ _PLACEMENT_GRID = 96
 @dataclass(frozen=True)
 class OverlayPhrase:
     """A phrase to show. mask: (height, width) of the image; box: xyxy in its pixels, drawn when there is no mask;
-    span: where the phrase stands in the caption, looked up by its text when None."""
+    span: where the phrase stands in the caption, looked up by its text when None.
+
+    Masks that are given as Rle are decoded one at a time: of a large image, many decoded ones would fill the memory.
+    """
 
     text: str | None
-    mask: Mask | None
+    mask: Mask | Rle | None
     box: Box | None = None
     span: tuple[int, int] | None = None
+
+    @property
+    def mask_shape(self) -> tuple[int, ...] | None:
+        if isinstance(self.mask, Rle):
+            return self.mask.height, self.mask.width
+        return None if self.mask is None else self.mask.shape
 
 
 @dataclass(frozen=True)
 class _Shape:
-    """A phrase's region at the scale of the output: `inside` is an 8-bit mask (0 or 255) of the whole picture."""
+    """A phrase's region at the scale of the output, as run lengths of the whole picture."""
 
     n: int
-    inside: Image.Image
+    region: Rle
     bounds: tuple[int, int, int, int]
     area: int
     filled: bool
+
+    def inside(self) -> Image.Image:
+        """An 8-bit mask, 0 or 255, of the whole picture."""
+        return _as_image(masks.decode(self.region))
+
+
+class _Footing:
+    """What of a shape can be seen, on a grid over its bounds, as the shapes that cover it are drawn."""
+
+    def __init__(self, shape: _Shape, inside: Image.Image) -> None:
+        left, top, right, bottom = self._bounds = shape.bounds
+        self.step = max(right - left, bottom - top) / _PLACEMENT_GRID
+        self._grid = (max(1, round((right - left) / self.step)), max(1, round((bottom - top) / self.step)))
+        self._region = self._coarse(inside)
+        self._left = self._region.copy()
+
+    def cover(self, inside: Image.Image) -> None:
+        self._left &= ~self._coarse(inside)
+
+    @property
+    def visible(self) -> Mask:
+        """The visible cells; all of the region when it is hidden altogether."""
+        return self._left if self._left.any() else self._region
+
+    def _coarse(self, inside: Image.Image) -> Mask:
+        window = inside.crop(self._bounds)
+        return np.asarray(window.resize(self._grid, Image.Resampling.BOX) if self.step > 1 else window) >= 128
 
 
 def render(image: Image.Image, phrases: Sequence[OverlayPhrase], caption: str) -> Image.Image:
@@ -53,8 +89,8 @@ def render(image: Image.Image, phrases: Sequence[OverlayPhrase], caption: str) -
     Raises ValueError for a mask that has not the image's size.
     """
     for phrase in phrases:
-        if phrase.mask is not None and phrase.mask.shape != (image.height, image.width):
-            raise ValueError(f"mask of shape {phrase.mask.shape} on an image of {image.width} × {image.height} px")
+        if phrase.mask is not None and phrase.mask_shape != (image.height, image.width):
+            raise ValueError(f"mask of shape {phrase.mask_shape} on an image of {image.width} × {image.height} px")
     long_side = max(image.size)
     scale = min(max(long_side, _SHORTEST_LONG_SIDE), _LONGEST_LONG_SIDE) / long_side
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
@@ -62,9 +98,8 @@ def render(image: Image.Image, phrases: Sequence[OverlayPhrase], caption: str) -
     unit = max(1.0, sqrt(size[0] * size[1]) / 900)
 
     shapes = [s for n, p in enumerate(phrases) if (s := _shape(n, p, size, scale)) is not None]
-    for shape in sorted(shapes, key=lambda s: -s.area):
-        _paint(picture, shape, unit)
-    _number(picture, shapes, unit)
+    footings = _paint_all(picture, shapes, unit)
+    _number(picture, shapes, footings, unit)
 
     width = max(picture.width, _NARROWEST_CANVAS)
     strip = legend.render(caption, [(p.text, p.span) for p in phrases], width, unit)
@@ -78,7 +113,8 @@ def render(image: Image.Image, phrases: Sequence[OverlayPhrase], caption: str) -
 def _shape(n: int, phrase: OverlayPhrase, size: tuple[int, int], scale: float) -> _Shape | None:
     """None when the phrase has no pixel: it stands in the legend alone."""
     if phrase.mask is not None:
-        inside = _resized(phrase.mask, size, scale)
+        mask = masks.decode(phrase.mask) if isinstance(phrase.mask, Rle) else phrase.mask
+        inside = _resized(mask, size, scale)
     elif phrase.box is not None:
         inside = Image.new("L", size, 0)
         left, top, right, bottom = (round(c * scale) for c in phrase.box)
@@ -88,12 +124,13 @@ def _shape(n: int, phrase: OverlayPhrase, size: tuple[int, int], scale: float) -
     bounds = inside.getbbox()
     if bounds is None:
         return None
-    return _Shape(n, inside, bounds, inside.crop(bounds).histogram()[255], filled=phrase.mask is not None)
+    area = inside.crop(bounds).histogram()[255]
+    return _Shape(n, masks.encode(np.asarray(inside) > 0), bounds, area, filled=phrase.mask is not None)
 
 
 def _resized(mask: Mask, size: tuple[int, int], scale: float) -> Image.Image:
     """The mask as 0 or 255 at another size: stairs of enlarged pixels smoothed, no region lost however small."""
-    inside = Image.fromarray(mask.astype(np.uint8) * 255)
+    inside = _as_image(mask)
     if inside.size == size:
         return inside
     soft = inside.resize(size, Image.Resampling.BICUBIC)
@@ -106,7 +143,24 @@ def _resized(mask: Mask, size: tuple[int, int], scale: float) -> Image.Image:
     return hard
 
 
-def _paint(picture: Image.Image, shape: _Shape, unit: float) -> None:
+def _as_image(mask: Mask) -> Image.Image:
+    return Image.fromarray(mask * np.uint8(255))
+
+
+def _paint_all(picture: Image.Image, shapes: Sequence[_Shape], unit: float) -> dict[int, _Footing]:
+    """Large shapes first, each decoded once; what is left to see of each then, by its number."""
+    footings: dict[int, _Footing] = {}
+    for shape in sorted(shapes, key=lambda s: -s.area):
+        inside = shape.inside()
+        _paint(picture, shape, inside, unit)
+        for larger in shapes:
+            if larger.area > shape.area:
+                footings[larger.n].cover(inside)
+        footings[shape.n] = _Footing(shape, inside)
+    return footings
+
+
+def _paint(picture: Image.Image, shape: _Shape, inside: Image.Image, unit: float) -> None:
     """Translucent fill, and a contour with a white casing that keeps it visible on a ground of its own colour.
 
     A straight edge blurred by a Gaussian of width s has the value Φ(d / s) at the distance d from it, so a table over
@@ -123,7 +177,7 @@ def _paint(picture: Image.Image, shape: _Shape, unit: float) -> None:
         min(picture.width, right + margin),
         min(picture.height, bottom + margin),
     )
-    blurred = shape.inside.crop(window).filter(ImageFilter.GaussianBlur(sigma))
+    blurred = inside.crop(window).filter(ImageFilter.GaussianBlur(sigma))
     normal = NormalDist()
     distances = [sigma * normal.inv_cdf((v + 0.5) / 256) for v in range(256)]
     distances[0], distances[255] = -float("inf"), float("inf")
@@ -138,36 +192,25 @@ def _paint(picture: Image.Image, shape: _Shape, unit: float) -> None:
     picture.paste(color, window, layer(1.0, [half_line + 0.5 - abs(d) for d in distances]))
 
 
-def _number(picture: Image.Image, shapes: Sequence[_Shape], unit: float) -> None:
+def _number(picture: Image.Image, shapes: Sequence[_Shape], footings: Mapping[int, _Footing], unit: float) -> None:
     placed: list[Point] = []
     for shape in sorted(shapes, key=lambda s: s.area):
         badge = legend.badge(shape.n, unit)
-        covered = [s for s in shapes if s.area < shape.area]
-        x, y = _place(shape, covered, badge.width / 2, placed, picture.size)
+        x, y = _place(shape.bounds, footings[shape.n], badge.width / 2, placed, picture.size)
         placed.append((x, y))
         picture.paste(badge, (round(x - badge.width / 2), round(y - badge.height / 2)), badge)
 
 
 def _place(
-    shape: _Shape, covered_by: Sequence[_Shape], radius: float, placed: Sequence[Point], size: tuple[int, int]
+    bounds: tuple[int, int, int, int],
+    footing: _Footing,
+    radius: float,
+    placed: Sequence[Point],
+    size: tuple[int, int],
 ) -> Point:
     """Where the badge hides least: deep inside the visible part of the region, or beside a region too small for it."""
-    left, top, right, bottom = shape.bounds
-    step = max(right - left, bottom - top) / _PLACEMENT_GRID
-    grid = (max(1, round((right - left) / step)), max(1, round((bottom - top) / step))) if step > 1 else None
-
-    def coarse(s: _Shape) -> Mask:
-        window = s.inside.crop(shape.bounds)
-        small = window.resize(grid, Image.Resampling.BOX) if grid else window
-        return np.asarray(small) >= 128
-
-    region = coarse(shape)
-    visible = region.copy()
-    for other in covered_by:
-        visible &= ~coarse(other)
-    if not visible.any():
-        visible = region
-    depth = _depth(visible) * max(step, 1.0)
+    left, top, right, bottom = bounds
+    depth = _depth(footing.visible) * max(footing.step, 1.0)
     rows, columns = depth.shape
     xs = left + (np.arange(columns) + 0.5) * (right - left) / columns
     ys = top + (np.arange(rows) + 0.5) * (bottom - top) / rows

@@ -113,6 +113,36 @@ JobRequest = Annotated[
 """The same with the image that it is asked of, which is stored already."""
 
 
+class GcgAsked(GcgRequest, extra="ignore"):
+    pass
+
+
+class CaptionAsked(CaptionRequest, extra="ignore"):
+    pass
+
+
+class RefsegAsked(RefsegRequest, extra="ignore"):
+    pass
+
+
+class RegionCaptionAsked(RegionCaptionRequest, extra="ignore"):
+    pass
+
+
+class VqaAsked(VqaRequest, extra="ignore"):
+    pass
+
+
+class GroundAsked(GroundRequest, extra="ignore"):
+    pass
+
+
+Asked = Annotated[
+    GcgAsked | CaptionAsked | RefsegAsked | RegionCaptionAsked | VqaAsked | GroundAsked, Field(discriminator="task")
+]
+"""A request as an answer repeats it: what a newer gateway adds to it is left aside, as in the rest of an answer."""
+
+
 class ConversationRequest(_Request):
     image_id: ImageId
 
@@ -131,21 +161,21 @@ def to_ask(request: AskRequest) -> Ask:
             return Ask(request.task, request.prompt, boxes)
 
 
-def from_ask(ask: Ask) -> AskRequest:
-    """The counterpart of `to_ask`."""
+def from_ask(ask: Ask) -> Asked:
+    """The counterpart of `to_ask`; its JSON is a request as well."""
     match ask.task:
         case Task.REFSEG:
-            return RefsegRequest(task=ask.task, expressions=list(ask.expressions))
+            return RefsegAsked(task=ask.task, expressions=list(ask.expressions))
         case Task.VQA:
-            return VqaRequest(task=ask.task, question=ask.prompt or "", boxes=list(ask.boxes))
+            return VqaAsked(task=ask.task, question=ask.prompt or "", boxes=list(ask.boxes))
         case Task.GROUND:
-            return GroundRequest(task=ask.task, caption=ask.prompt or "", phrases=list(ask.phrases))
+            return GroundAsked(task=ask.task, caption=ask.prompt or "", phrases=list(ask.phrases))
         case Task.REGION_CAPTION:
-            return RegionCaptionRequest(task=ask.task, boxes=list(ask.boxes), prompt=ask.prompt)
+            return RegionCaptionAsked(task=ask.task, boxes=list(ask.boxes), prompt=ask.prompt)
         case Task.CAPTION:
-            return CaptionRequest(task=ask.task, prompt=ask.prompt)
+            return CaptionAsked(task=ask.task, prompt=ask.prompt)
         case Task.GCG:
-            return GcgRequest(task=ask.task, prompt=ask.prompt)
+            return GcgAsked(task=ask.task, prompt=ask.prompt)
 
 
 class Problem(_Response):
@@ -252,7 +282,7 @@ class Job(_Response):
 
     id: UUID
     task: Task
-    request: AskRequest
+    request: Asked
     state: State
     image: Image
     turn: int | None = Field(description="1 for the first of its conversation, null outside of one")

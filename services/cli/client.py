@@ -6,17 +6,21 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 from uuid import UUID
 
 import httpx
+from pydantic import BaseModel, ValidationError
 
 from shared import schema
 from shared.errors import GlammError, InvalidInput, Problem
 from shared.tasks import Ask, Task
+from shared.version import VERSION
 
 _POLL_SECONDS = 20.0
 GROUNDED_CAPTION = Ask(Task.GCG)
+
+Read = TypeVar("Read", bound=BaseModel)
 
 
 class Refused(GlammError):
@@ -65,7 +69,7 @@ class GlammClient:
     def upload_image(self, data: bytes) -> schema.StoredImage:
         """Store the bytes of a PNG, JPEG or WebP file. Sending the same image again is harmless."""
         answer = self._call("POST", "/images", repeatable=True, content=data, headers={"content-type": _sniff(data)})
-        return schema.StoredImage.model_validate_json(answer.content)
+        return self._read(schema.StoredImage, answer)
 
     def delete_image(self, image_id: str) -> None:
         """Delete an image's bytes; unfinished jobs on it are canceled."""
@@ -74,26 +78,26 @@ class GlammClient:
     def create_job(self, image_id: str, ask: Ask = GROUNDED_CAPTION) -> schema.Job:
         """Ask something of a stored image. Boxes are xyxy in pixels of the image."""
         answer = self._call("POST", "/jobs", json={"image_id": image_id, **_body(ask)})
-        return schema.Job.model_validate_json(answer.content)
+        return self._read(schema.Job, answer)
 
     def begin_conversation(self, image_id: str) -> schema.Conversation:
         """Begin a conversation about a stored image."""
         answer = self._call("POST", "/conversations", json={"image_id": image_id})
-        return schema.Conversation.model_validate_json(answer.content)
+        return self._read(schema.Conversation, answer)
 
     def conversation(self, conversation_id: UUID) -> schema.Conversation:
         answer = self._call("GET", f"/conversations/{conversation_id}", repeatable=True)
-        return schema.Conversation.model_validate_json(answer.content)
+        return self._read(schema.Conversation, answer)
 
     def take_turn(self, conversation_id: UUID, ask: Ask) -> schema.Job:
         """Ask the next thing; the turn before has to be finished."""
         answer = self._call("POST", f"/conversations/{conversation_id}/turns", json=_body(ask))
-        return schema.Job.model_validate_json(answer.content)
+        return self._read(schema.Job, answer)
 
     def job(self, job_id: UUID, wait: float = 0.0) -> schema.Job:
         """The job as it is, or as it is when it finishes within `wait` seconds."""
         answer = self._call("GET", f"/jobs/{job_id}", repeatable=True, params={"wait": wait} if wait else {})
-        return schema.Job.model_validate_json(answer.content)
+        return self._read(schema.Job, answer)
 
     def wait_for(
         self,
@@ -177,6 +181,18 @@ class GlammClient:
         if answer.status_code in (429, 503) and path != "/readyz":
             raise _Busy(problem, _retry_after(answer))
         raise Refused(problem)
+
+    def _read(self, kind: type[Read], answer: httpx.Response) -> Read:
+        try:
+            return kind.model_validate_json(answer.content)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            place = ".".join(map(str, first["loc"])) or "body"
+            raise Unreachable(
+                f"{self.url} answered with what is no {kind.__name__} to glamm {VERSION} ({place}: {first['msg']}).",
+                field="url",
+                remedy="If the service is newer, install its version here; otherwise check that --url names it.",
+            ) from error
 
 
 def _body(ask: Ask) -> dict[str, object]:

@@ -76,7 +76,7 @@ async def read_ask(request: Request) -> AskRequest:
     try:
         return _ASK.validate_json(await read_json(request))
     except ValidationError as error:
-        raise from_pydantic(error) from error
+        raise from_pydantic(error, of_tasks=True) from error
 
 
 async def read_submission(request: Request, limits: Limits) -> Submission:
@@ -90,7 +90,7 @@ async def read_submission(request: Request, limits: Limits) -> Submission:
             fields, image = await _read_form(request, limits)
             return _form_submission(fields, image)
     except ValidationError as error:
-        raise from_pydantic(error) from error
+        raise from_pydantic(error, of_tasks=True) from error
     raise UnsupportedMedia(
         "Content-Type",
         f"POST /jobs does not read {kind or 'a body without a type'}.",
@@ -127,6 +127,10 @@ async def _read_form(request: Request, limits: Limits) -> tuple[dict[str, str], 
     except HTTPException as error:
         raise InvalidInput(
             "body", f"The form cannot be read: {error.detail}", "Send well-formed multipart/form-data with one file."
+        ) from error
+    except UnicodeError as error:
+        raise InvalidInput(
+            "Content-Type", f"The form cannot be read in its charset: {error}.", "Send it in UTF-8, without a charset."
         ) from error
 
 

@@ -21,7 +21,6 @@ from shared.tasks import Task
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
 
-_PLACES = ("body", "path", "query", "header")
 _REMEDIES = {
     "missing": "Send this field.",
     "extra_forbidden": "Leave it out, or correct its name.",
@@ -59,31 +58,38 @@ def unexpected() -> JSONResponse:
     return response(error.to_problem())
 
 
-def invalid_input(errors: Sequence[ErrorDetails] | Sequence[Any]) -> InvalidInput:
-    """Pydantic's findings as one error: about the first field at fault, with the others named in its detail."""
+def invalid_input(errors: Sequence[ErrorDetails] | Sequence[Any], *, prefixed: bool) -> InvalidInput:
+    """Pydantic's findings as one error: about the first field at fault, with the others named in its detail.
+
+    prefixed: each location begins with where the field stands (path, query) or with the task that it belongs to.
+    """
     first, *others = errors
-    name = _field(first)
+    name = _field(first, prefixed)
     detail = f"{name}: {_sentence(first)}"
-    if name == "task":
+    if _of_no_task(first):
         given = first.get("ctx", {}).get("tag")
         detail = "The task is missing." if given is None else f"There is no task {str(given)[:40]!r}."
     if others:
-        detail += f" Also at fault: {', '.join(dict.fromkeys(_field(error) for error in others))}."
+        detail += f" Also at fault: {', '.join(dict.fromkeys(_field(error, prefixed) for error in others))}."
     return InvalidInput(name, detail, _remedy(first, name))
 
 
-def from_pydantic(error: ValidationError) -> InvalidInput:
-    return invalid_input(error.errors(include_url=False, include_input=False))
+def from_pydantic(error: ValidationError, *, of_tasks: bool = False) -> InvalidInput:
+    """of_tasks: what was read is one of several requests, told apart by their task."""
+    return invalid_input(error.errors(include_url=False, include_input=False), prefixed=of_tasks)
 
 
-def _field(error: ErrorDetails) -> str:
-    """`("body", "boxes", 0, 2)` → `boxes[0][2]`. Which task's fields they are says the request itself."""
-    if error["type"].startswith("union_tag"):
+def _field(error: ErrorDetails, prefixed: bool) -> str:
+    """`("vqa", "boxes", 0, 2)` → `boxes[0][2]`. Which task's fields they are says the request itself."""
+    if _of_no_task(error):
         return "task"
-    loc = error["loc"]
-    parts = [part for index, part in enumerate(loc) if index or part not in (*_PLACES, *Task)]
+    parts = error["loc"][1:] if prefixed else error["loc"]
     name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
     return name.lstrip(".") or "body"
+
+
+def _of_no_task(error: ErrorDetails) -> bool:
+    return error["type"].startswith("union_tag")
 
 
 def _sentence(error: ErrorDetails) -> str:
@@ -92,7 +98,7 @@ def _sentence(error: ErrorDetails) -> str:
 
 def _remedy(error: ErrorDetails, name: str) -> str:
     kind = error["type"]
-    if name == "task":
+    if _of_no_task(error):
         return f"Use one of: {', '.join(Task)}."
     by_field = _REMEDIES_BY_FIELD.get(name.split("[")[0]) if kind not in ("missing", "extra_forbidden") else None
     return by_field or _REMEDIES.get(kind) or f"{_sentence(error)[:-1]}, as the API's documentation (/docs) says."
@@ -110,7 +116,7 @@ async def _on_own(_: Request, error: Exception) -> JSONResponse:
 
 async def _on_validation(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    return response(invalid_input(error.errors()).to_problem())
+    return response(invalid_input(error.errors(), prefixed=True).to_problem())
 
 
 async def _on_http(request: Request, error: Exception) -> JSONResponse:

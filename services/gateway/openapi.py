@@ -6,7 +6,7 @@ from typing import Any, get_args
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import models_json_schema
 
 from services.gateway.errors import MEDIA_TYPE
@@ -182,6 +182,7 @@ def form(**properties: Any) -> dict[str, Any]:
 JOB_FORM = {
     **form(
         image=BINARY,
+        image_id={**TypeAdapter(schema.ImageId).json_schema(), "description": "of a stored image, in place of `image`"},
         task={"$ref": _REF.format(model="Task")},
         prompt={"type": "string"},
         question={"type": "string"},
@@ -190,7 +191,8 @@ JOB_FORM = {
         expressions={"type": "string", "description": "JSON", "example": '["the ball on the left"]'},
         phrases={"type": "string", "description": "JSON", "example": '["the grass"]'},
     ),
-    "required": ["image", "task"],
+    "required": ["task"],
+    "oneOf": [{"required": ["image"]}, {"required": ["image_id"]}],
 }
 
 
@@ -200,7 +202,13 @@ def ref(model: str) -> str:
 
 def one_of(*models: type[BaseModel]) -> dict[str, Any]:
     """One of several requests, told apart by their task."""
-    return {"oneOf": [{"$ref": ref(model.__name__)} for model in models], "discriminator": {"propertyName": "task"}}
+    by_task = {
+        task: ref(model.__name__) for model in models for task in get_args(model.model_fields["task"].annotation)
+    }
+    return {
+        "oneOf": [{"$ref": reference} for reference in by_task.values()],
+        "discriminator": {"propertyName": "task", "mapping": by_task},
+    }
 
 
 def json_body(schema_: dict[str, Any], examples: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,8 @@
-"""Where an accepted image goes: its bytes into the object store first, then its row, so that no row lacks its bytes."""
+"""Where an accepted image goes, and how it is deleted.
+
+Its bytes go into the object store first, then its row; a deletion marks the row first. Bytes are removed, and looked
+for by whoever writes the row, under the lock of the row alone, so that no row of a stored image lacks its bytes.
+"""
 
 from dataclasses import dataclass
 
@@ -40,8 +44,12 @@ async def keep(gateway: Gateway, image: CheckedImage) -> None:
         await gateway.on_network(gateway.objects.put, image.id, image.data, image.media_type)
 
 
-async def record(connection: AsyncConnection, image: CheckedImage) -> bool:
-    """Write the row of a kept image, or revive that of a deleted one; False when it is there already."""
+async def record(gateway: Gateway, connection: AsyncConnection, image: CheckedImage) -> bool:
+    """Write the row of a kept image, or revive that of a deleted one; False when it is there already.
+
+    A deletion may have taken the bytes since they were kept. None can any more until the transaction ends, for the row
+    is locked now: so they are looked for here and sent once more.
+    """
     row = insert(images).values(
         id=image.id,
         object_key=key_of(image.id),
@@ -53,9 +61,12 @@ async def record(connection: AsyncConnection, image: CheckedImage) -> bool:
     written = await connection.execute(
         row.on_conflict_do_update(
             index_elements=[images.c.id], set_={"deleted_at": None}, where=images.c.deleted_at.is_not(None)
-        ).returning(images.c.id)
+        ).returning(images.c.object_key)
     )
-    return written.one_or_none() is not None
+    key = written.scalar_one_or_none()
+    if key is not None and not await gateway.on_network(gateway.objects.exists, key):
+        await gateway.on_network(gateway.objects.put, image.id, image.data, image.media_type)
+    return key is not None
 
 
 async def delete(gateway: Gateway, image_id: str) -> None:
@@ -64,4 +75,11 @@ async def delete(gateway: Gateway, image_id: str) -> None:
         key = await connection.run_sync(jobs.withdraw_image, image_id)
     if key is None:
         raise NotFound("image", image_id)
-    await gateway.on_network(gateway.objects.delete, key)
+    await erase(gateway, image_id, key)
+
+
+async def erase(gateway: Gateway, image_id: str, key: str) -> None:
+    """Remove a withdrawn image's bytes, unless it was sent again since."""
+    async with gateway.engine.begin() as connection:
+        if await connection.run_sync(jobs.withdrawn, image_id):
+            await gateway.on_network(gateway.objects.delete, key)

@@ -38,7 +38,7 @@ from shared.jobs.runs import (
     retry,
     rewind,
 )
-from shared.jobs.schedule import admit, cancel, create, expire, sweep, withdraw_image
+from shared.jobs.schedule import admit, cancel, create, expire, sweep, withdraw_image, withdrawn
 from shared.jobs.views import get, get_conversation
 from shared.states import Outcome, Stage, State
 
@@ -80,4 +80,5 @@ __all__ = [
     "rewind",
     "sweep",
     "withdraw_image",
+    "withdrawn",
 ]

@@ -18,10 +18,13 @@ _EXPIRY_BATCH = 1000
 
 
 def create(conn: Connection, new: NewJob, conversation_id: UUID | None = None, turn: int | None = None) -> UUID:
-    """Queue a job, maybe as a turn of a conversation. Raises NotFound when there is no such image, or no more."""
+    """Queue a job, maybe as a turn of a conversation. Raises NotFound when there is no such image, or no more.
+
+    The image's row is locked against `withdraw_image`, so that one either sees the job or is seen here.
+    """
     job_id = uuid7()
     columns = ["id", "image_id", "task", "inputs", "conversation_id", "turn", "priority", "expires_at"]
-    row = select(
+    stored = select(
         literal(job_id),
         images.c.id,
         literal(new.ask.task.value),
@@ -31,6 +34,7 @@ def create(conn: Connection, new: NewJob, conversation_id: UUID | None = None, t
         literal(new.priority),
         now + new.ttl,
     ).where(images.c.id == new.image_id, images.c.deleted_at.is_(None))
+    row = stored.with_for_update(read=True, of=images)
     inserted = conn.execute(
         insert(jobs).from_select(columns, row).returning(announcement(str(job_id), State.QUEUED.value))
     )
@@ -47,8 +51,8 @@ def cancel(conn: Connection, job_id: UUID) -> bool:
 def withdraw_image(conn: Connection, image_id: str) -> str | None:
     """Let no job read the image any more: unfinished ones on it are cancelled, results stay.
 
-    The key of its object, which the caller deletes after the commit; None when there was no such image. Doing it again
-    is harmless, and so is sending the image again.
+    The key of its object, which the caller deletes after the commit if `withdrawn` still says so; None when there was
+    no such image. Doing it again is harmless, and so is sending the image again.
     """
     key = conn.execute(
         update(images)
@@ -58,6 +62,12 @@ def withdraw_image(conn: Connection, image_id: str) -> str | None:
     ).scalar_one_or_none()
     _cancel(conn, jobs.c.image_id == image_id)
     return key
+
+
+def withdrawn(conn: Connection, image_id: str) -> bool:
+    """Whether the image is withdrawn; it stays as it is, withdrawn or not, until the transaction ends."""
+    found = select(images.c.deleted_at).where(images.c.id == image_id).with_for_update(key_share=True)
+    return conn.execute(found).scalar_one_or_none() is not None
 
 
 def _cancel(conn: Connection, which: ColumnElement[bool]) -> list[UUID]:

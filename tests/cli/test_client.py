@@ -52,6 +52,36 @@ def test_an_answer_from_something_else_is_a_problem_too(serve):
         client.job(JOB)
 
 
+def test_what_a_newer_service_adds_is_left_aside(serve, job):
+    newer = job().model_dump(mode="json")
+    newer["request"]["tone"] = newer["owner"] = newer["links"]["masks"] = "new"
+    server = serve(as_json(200, newer))
+    with GlammClient(server.url) as client:
+        assert client.job(JOB) == job(created_at=newer["created_at"], finished_at=newer["finished_at"])
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (as_json(200, {"hello": "world"}), "no Job to glamm .*id: "),
+        ((200, {"content-type": "text/html"}, b"<h1>It works!</h1>"), "no Job to glamm .*body: "),
+    ],
+)
+def test_an_answer_that_cannot_be_read_is_told_with_what_to_do(serve, answer, told):
+    server = serve(answer)
+    with GlammClient(server.url) as client, pytest.raises(Unreachable, match=told) as caught:
+        client.job(JOB)
+    assert caught.value.remedy is not None
+    assert "newer" in caught.value.remedy
+    assert len(server.requests) == 1, "asking again would not help"
+
+
+def test_a_state_of_a_newer_service_is_told_by_its_field(serve, job):
+    server = serve(as_json(200, job().model_dump(mode="json") | {"state": "paused"}))
+    with GlammClient(server.url) as client, pytest.raises(Unreachable, match="state"):
+        client.create_job("0" * 64)
+
+
 def test_a_busy_service_is_asked_again_after_the_time_it_names(serve, finished):
     server = serve(as_json(503, BUSY, **{"retry-after": "0"}), finished)
     with GlammClient(server.url) as client:

@@ -53,6 +53,14 @@ class Backstage:
             )
         return Contents(tuple(self.objects.keys()), images, queued, len(self.broker.keys()))
 
+    def waits_for_a_lock(self) -> bool:
+        """Whether somebody in this test's database waits for a row that another holds."""
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        with self.engine.connect() as connection:
+            return bool(connection.exec_driver_sql(waiting).scalar_one())
+
     def start(self, job_id: UUID, stage: Stage) -> jobs.Run:
         """Let a worker enter the stage that the job is in."""
         with self.engine.begin() as connection:

@@ -172,6 +172,18 @@ async def test_bad_json_is_refused(refused, body: bytes, field: str) -> None:
     await refused("POST", "/jobs", 422, field, content=body, headers={"Content-Type": "application/json"})
 
 
+@pytest.mark.parametrize("extra", ["caption", "query", "body", "task", "path", "colour"])
+async def test_a_field_that_a_conversation_does_not_know_is_named(refused, api, png, extra: str) -> None:
+    image_id = (await api.post("/images", content=png)).json()["id"]
+    problem = await refused("POST", "/conversations", 422, extra, json={"image_id": image_id, extra: "a"})
+    assert problem.remedy == "Leave it out, or correct its name."
+
+
+@pytest.mark.parametrize("extra", ["caption", "query", "gcg"])
+async def test_a_field_named_like_a_task_or_a_place_is_named_in_a_job_too(refused, extra: str) -> None:
+    await refused("POST", "/jobs", 422, extra, json={"task": "gcg", "image_id": UNKNOWN, extra: "a"})
+
+
 async def test_json_of_more_than_a_megabyte_is_refused(refused) -> None:
     body = b'{"prompt": "' + b"a" * 2_000_000
     await refused("POST", "/jobs", 413, "body", content=body, headers={"Content-Type": "application/json"})

@@ -110,3 +110,11 @@ def test_a_body_is_read_up_to_its_limit_and_no_further() -> None:
         refusal = read(reader, content_type, pieces)
         assert isinstance(refusal, InvalidInput)
         assert refusal.status == 413
+
+
+def test_a_form_in_a_charset_that_decodes_nothing_is_the_clients_error() -> None:
+    for reader in (read_submission, read_image):
+        refusal = read(reader, "multipart/form-data; boundary=x; charset=undefined", [FORM])
+        assert isinstance(refusal, InvalidInput)
+        assert refusal.field == "Content-Type"
+        assert "UTF-8" in (refusal.remedy or "")

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from shared.jobs import Answer, Result
-from shared.schema import Conversation, Job, VqaRequest
+from shared.schema import Conversation, Job, VqaAsked
 
 pytestmark = pytest.mark.anyio
 
@@ -40,7 +40,7 @@ async def test_each_turn_is_a_job_that_knows_its_conversation(api, backstage, co
     first = await take_turn(api, conversation, task="gcg")
     say(backstage, first.id, "A dog.")
     second = await take_turn(api, conversation, task="vqa", question="What is this?", boxes=[[1, 2, 9, 9]])
-    assert second.request == VqaRequest(task="vqa", question="What is this?", boxes=[(1, 2, 9, 9)])
+    assert second.request == VqaAsked(task="vqa", question="What is this?", boxes=[(1, 2, 9, 9)])
     assert (first.turn, second.turn) == (1, 2)
     assert second.links.conversation == f"/conversations/{conversation.id}"
     assert (await api.get(second.links.self)).json()["turn"] == 2

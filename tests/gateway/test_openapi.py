@@ -11,6 +11,7 @@ from services.gateway import openapi
 from services.gateway.app import create_app
 from shared import schema
 from shared.settings import Settings
+from shared.tasks import Task
 
 ROUTES = {
     ("post", "/images"): {"200", "201", "413", "415", "422", "503"},
@@ -90,3 +91,35 @@ def test_the_examples_of_jobs_are_what_clients_can_read(example: dict[str, Any])
     for phrase in job.result.phrases if job.result else ():
         assert phrase.span is not None
         assert phrase.text == job.result.text[slice(*phrase.span)]
+
+
+def test_each_task_leads_to_its_request(document) -> None:
+    for path, kind in (("/jobs", "Job"), ("/conversations/{conversation_id}/turns", "Request")):
+        body = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        mapping = body["discriminator"]["mapping"]
+        assert set(mapping) == {task.value for task in Task}
+        assert mapping["region_caption"] == f"#/components/schemas/RegionCaption{kind}"
+        assert {"$ref": mapping["vqa"]} in body["oneOf"]
+
+
+@pytest.mark.parametrize(
+    ("form", "fits"),
+    [
+        ({"task": "gcg", "image": "bytes"}, True),
+        ({"task": "gcg", "image_id": "0" * 64}, True),
+        ({"task": "gcg", "image_id": "cat.png"}, False),
+        ({"task": "gcg", "image": "bytes", "image_id": "0" * 64}, False),
+        ({"task": "gcg"}, False),
+        ({"image": "bytes"}, False),
+    ],
+)
+def test_a_form_brings_an_image_or_names_one(document, form: dict[str, str], fits: bool) -> None:
+    described = document["paths"]["/jobs"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+    assert Draft202012Validator({**described, "components": document["components"]}).is_valid(form) is fits
+
+
+def test_answers_may_gain_fields_and_requests_may_not(document) -> None:
+    known = document["components"]["schemas"]
+    assert known["GcgRequest"]["additionalProperties"] is False
+    for reference in known["Job"]["properties"]["request"]["oneOf"]:
+        assert "additionalProperties" not in known[reference["$ref"].split("/")[-1]]

@@ -86,3 +86,13 @@ async def test_a_canceled_job_has_no_pictures(api, backstage, job_id, path: str)
 @pytest.mark.parametrize("path", ["masks/0.png", "overlay.png"])
 async def test_an_unknown_job_has_no_pictures(api, path: str) -> None:
     assert (await api.get(f"/jobs/{uuid4()}/{path}")).status_code == 404
+
+
+async def test_an_image_whose_bytes_have_gone_has_masks_and_no_overlay(api, backstage, job_id, result) -> None:
+    backstage.succeed(job_id, result)
+    (key,) = backstage.contents().objects
+    backstage.objects.delete(key)
+    answer = await api.get(f"/jobs/{job_id}/overlay.png")
+    assert (answer.status_code, answer.json()["type"]) == (409, "urn:glamm:problem:conflict")
+    assert key not in answer.text
+    opened(await api.get(f"/jobs/{job_id}/masks/0.png"))

@@ -1,10 +1,12 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from shared import legend, palette
+from shared import legend, masks, palette
 from shared.overlay import OverlayPhrase, render
 
 GROUND = (90, 120, 150)
@@ -107,6 +109,33 @@ def test_nothing_to_say_adds_no_strip():
 def test_a_mask_of_another_size_is_refused():
     with pytest.raises(ValueError, match="mask of shape"):
         render(scene(800, 800), [OverlayPhrase("x", np.zeros((4, 4), bool))], "x")
+
+
+def test_a_mask_of_another_size_is_refused_before_it_is_decoded():
+    with pytest.raises(ValueError, match=r"mask of shape \(4, 5\)"):
+        render(scene(800, 800), [OverlayPhrase("x", masks.Rle(4, 5, "no counts"))], "x")
+
+
+def test_run_lengths_are_drawn_as_the_mask_they_stand_for():
+    shapes = [rectangle(1000, 800, (n, 9 * n, 500 + n, 300 + 50 * n)) for n in range(5)]
+    plain = render(scene(1000, 800), [OverlayPhrase("a", mask) for mask in shapes], "a")
+    coded = render(scene(1000, 800), [OverlayPhrase("a", masks.encode(mask)) for mask in shapes], "a")
+    np.testing.assert_array_equal(np.asarray(plain), np.asarray(coded))
+
+
+def test_many_masks_take_no_more_memory_than_few():
+    size = (1600, 1200)
+    coded = masks.encode(rectangle(*size, (100, 100, 1500, 1100)))
+
+    def peak(count: int) -> int:
+        tracemalloc.start()
+        render(scene(*size), [OverlayPhrase(None, coded)] * count, "")
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    few = peak(2)
+    assert peak(16) < few + size[0] * size[1]
 
 
 def test_the_legend_shows_each_phrase_in_its_ink():

@@ -296,11 +296,14 @@ def test_an_image_that_cannot_be_read_fails_its_job_alone_and_after_three_attemp
 
 def test_an_image_that_is_gone_fails_its_job_at_once(place: Place, bench: Bench, start: Callable[..., Message]) -> None:
     message = start()
-    place.objects.delete(key_of(place.view(message.job_id).image.id))
+    image = place.view(message.job_id).image
+    place.objects.delete(key_of(image.id))
     assert bench.handle(message) is None
     error = place.view(message.job_id).error
     assert error is not None
     assert error.problem.type == f"urn:glamm:problem:{NotFound.type_slug}"
+    assert error.problem.detail == f"The image {image.id} was deleted before the job could read it."
+    assert error.problem.remedy == "Send the image again, then submit the job again."
     assert error.attempt == 1
 
 

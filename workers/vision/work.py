@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from shared import jobs
+from shared.errors import NotFound
 from shared.features import GLOBAL, LEVELS, SAM, FeatureStore, region_part
 from shared.images import decode
 from shared.jobs import Message, Run, Stage, Timing
@@ -58,7 +59,7 @@ class VisionWork(Work[VisionItem, Encoded, None]):
             if kept is not None:
                 boxes = normalised(_all(missing), run.width, run.height)
                 return VisionItem((run.image_id, *missing), RegionInput(unpack(kept), boxes), missing)
-        image = decode(self._objects.get(run.object_key))
+        image = decode(self._bytes(run))
         prepared = self._stage.prepare(image, _all(regions), keep_levels=run.in_conversation)
         return VisionItem((run.image_id, run.in_conversation, *regions), prepared, regions)
 
@@ -79,6 +80,17 @@ class VisionWork(Work[VisionItem, Encoded, None]):
     def complete(self, conn: Connection, run: Run, record: None, timing: Timing) -> Sequence[Message] | None:
         following = jobs.complete_vision(conn, run, timing)
         return None if following is None else (following,)
+
+    def _bytes(self, run: Run) -> bytes:
+        try:
+            return self._objects.get(run.object_key)
+        except NotFound:
+            raise NotFound(
+                "image",
+                run.image_id,
+                detail=f"The image {run.image_id} was deleted before the job could read it.",
+                remedy="Send the image again, then submit the job again.",
+            ) from None
 
     def _boxes(self, run: Run) -> list[tuple[Box, ...]]:
         return [*(turn.ask.boxes for turn in run.history), run.ask.boxes]

@@ -45,7 +45,7 @@ async def upload_image(request: Request, response: Response, gateway: Current) -
     image = await gateway.check(await read_image(request, gateway.limits))
     await storage.keep(gateway, image)
     async with gateway.engine.begin() as connection:
-        created = await storage.record(connection, image)
+        created = await storage.record(gateway, connection, image)
     row = storage.ImageRow(image.id, key_of(image.id), image.media_type, image.width, image.height, len(image.data))
     response.status_code = status.HTTP_201_CREATED if created else status.HTTP_200_OK
     response.headers["Location"] = f"{request.scope['root_path']}/images/{image.id}"

@@ -51,7 +51,7 @@ async def submit_job(request: Request, response: Response, gateway: Current) -> 
         await storage.keep(gateway, image)
     async with gateway.engine.begin() as connection:
         if isinstance(image, CheckedImage):
-            await storage.record(connection, image)
+            await storage.record(gateway, connection, image)
         view = await connection.run_sync(_create, new)
     log.info("job queued", job_id=str(view.id), image_id=image.id, task=new.ask.task.value)
     job = job_json(view, request.scope["root_path"])

@@ -39,9 +39,13 @@ async def get_overlay(job_id: JobId, gateway: Current) -> Response:
     """The image with each phrase's mask in the phrase's colour, above a legend with the caption."""
     view = await gateway.job(job_id)
     result = _result(view)
+    deleted = Conflict(f"The image of job {job_id} was deleted.", remedy="Read the job's masks, which are there still.")
     if view.image.deleted:
-        raise Conflict(f"The image of job {job_id} was deleted.", remedy="Read the job's masks, which are there still.")
-    data = await gateway.on_network(gateway.objects.get, view.image.object_key)
+        raise deleted
+    try:
+        data = await gateway.on_network(gateway.objects.get, view.image.object_key)
+    except NotFound:
+        raise deleted from None
     return _png(await gateway.on_picture(_draw, data, result))
 
 
@@ -55,9 +59,7 @@ def _result(view: jobs.JobView) -> jobs.Result:
 
 
 def _draw(data: bytes, result: jobs.Result) -> bytes:
-    phrases = [
-        OverlayPhrase(phrase.text, masks.decode(phrase.rle), phrase.box, phrase.span) for phrase in result.phrases
-    ]
+    phrases = [OverlayPhrase(phrase.text, phrase.rle, phrase.box, phrase.span) for phrase in result.phrases]
     buffer = BytesIO()
     render(images.decode(data), phrases, result.text).save(buffer, "PNG")
     return buffer.getvalue()

@@ -2,14 +2,17 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier
+from time import sleep
 from typing import TypeVar
 
+import pytest
 from sqlalchemy import Connection, Engine
 
 from shared import jobs
+from shared.errors import NotFound
 from shared.jobs import NewJob, Run, Stage, Timing
 
 LEASE = timedelta(hours=1)
@@ -28,6 +31,48 @@ def race(engine: Engine, moves: Sequence[Callable[[Connection], T]]) -> list[T]:
 
     with ThreadPoolExecutor(len(moves)) as pool:
         return list(pool.map(run, moves))
+
+
+def await_lock(engine: Engine, other: Future[T]) -> None:
+    """Return when the other move waits for a lock, or has ended without."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+        while not other.done() and not conn.exec_driver_sql(waiting).scalar_one():
+            sleep(0.005)
+
+
+def moved(engine: Engine, move: Callable[[Connection], T]) -> T:
+    with engine.begin() as conn:
+        return move(conn)
+
+
+def test_a_job_that_comes_while_its_image_is_withdrawn_is_refused(engine: Engine, new_job: NewJob) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with engine.begin() as conn:
+            jobs.withdraw_image(conn, new_job.image_id)
+            coming = pool.submit(moved, engine, lambda other: jobs.create(other, new_job))
+            await_lock(engine, coming)
+        with pytest.raises(NotFound):
+            coming.result()
+
+
+def test_a_withdrawal_cancels_the_job_that_is_just_being_queued(engine: Engine, new_job: NewJob) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with engine.begin() as conn:
+            job_id = jobs.create(conn, new_job)
+            withdrawing = pool.submit(moved, engine, lambda other: jobs.withdraw_image(other, new_job.image_id))
+            await_lock(engine, withdrawing)
+        assert withdrawing.result() is not None
+    with engine.begin() as conn:
+        view = jobs.get(conn, job_id)
+    assert view is not None
+    assert view.state is jobs.State.CANCELED
+
+
+def test_jobs_on_one_image_do_not_wait_for_each_other(engine: Engine, new_job: NewJob) -> None:
+    assert len(set(race(engine, [lambda conn: jobs.create(conn, new_job)] * RACERS))) == RACERS
+    with engine.begin() as one, engine.begin() as other:
+        assert jobs.create(one, new_job) != jobs.create(other, new_job)
 
 
 def test_one_of_many_workers_gets_the_job(engine: Engine, new_job: NewJob) -> None:
