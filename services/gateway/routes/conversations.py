@@ -75,7 +75,7 @@ async def take_turn(
 ) -> schema.Job:
     """Queue the next turn: any task, boxes of its own included. One turn runs at a time.
 
-    It sees the earlier turns that succeeded, as the model wrote them.
+    It sees the earlier turns that succeeded, as the model wrote them; the oldest are forgotten when they no longer fit.
     """
     asked = await read_ask(request)
     image = (await _conversation(gateway, conversation_id)).image
