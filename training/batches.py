@@ -11,8 +11,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from shared.model.config import GlammConfig
 from shared.model.images import clip_pixels, sam_pixels
-from shared.model.lmm import IMAGE_PLACEHOLDER
-from shared.model.tokenizer import GlammTokenizer
+from shared.model.tokenizer import IMAGE_PLACEHOLDER, GlammTokenizer
 from training.conversations import Span, read_out
 from training.data.mixture import Mixture, Share
 from training.data.sample import DataError, Sample

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from shared.model.config import GlammConfig
-from shared.model.lmm import IMAGE_PLACEHOLDER, Lmm, expanded_positions
-from shared.model.parts import VisionEncoders
+from shared.model.lmm import Lmm, expanded_positions
+from shared.model.tokenizer import IMAGE_PLACEHOLDER
+from shared.model.vision_encoders import VisionEncoders
 from training.conversations import Span
 
 

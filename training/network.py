@@ -9,9 +9,9 @@ from shared.model import parts
 from shared.model.config import GlammConfig
 from shared.model.images import resized_size
 from shared.model.lmm import Lmm
-from shared.model.parts import VisionEncoders
 from shared.model.pixel_decoder import PixelDecoder
 from shared.model.tokenizer import GlammTokenizer
+from shared.model.vision_encoders import VisionEncoders
 from training.batches import Batch
 from training.forward import read, see
 from training.losses import BCE_WEIGHT, DICE_WEIGHT, TEXT_WEIGHT, mask_bce, mask_dice, next_token

@@ -8,9 +8,7 @@ from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from shared.model.config import LlmConfig
-
-IMAGE_PLACEHOLDER = -200
-"""Stands for the image's tokens in a sequence of ids, as in the reference."""
+from shared.model.tokenizer import IMAGE_PLACEHOLDER
 
 
 class Lmm(nn.Module):

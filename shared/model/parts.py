@@ -1,34 +1,33 @@
-"""The parts of GLaMM grouped as they are loaded: one group a stage, one weight file (or several shards) a group."""
+"""The parts of GLaMM grouped as they are loaded: one group a stage, one weight file (or several shards) a group.
 
-from torch import nn
+Each imports its libraries when it is built: a worker starts without those of the other stages.
+"""
 
-from shared.model.clip import GlobalImageEncoder
+from typing import TYPE_CHECKING
+
 from shared.model.config import GlammConfig
-from shared.model.grounding_encoder import GroundingImageEncoder
-from shared.model.lmm import Lmm
-from shared.model.pixel_decoder import PixelDecoder
-from shared.model.region import RegionEncoder
+
+if TYPE_CHECKING:
+    from shared.model.lmm import Lmm
+    from shared.model.pixel_decoder import PixelDecoder
+    from shared.model.vision_encoders import VisionEncoders
 
 
-class VisionEncoders(nn.Module):
-    """The three encoders of the vision stage."""
+def vision(config: GlammConfig) -> "VisionEncoders":
+    from shared.model.vision_encoders import VisionEncoders
 
-    def __init__(self, config: GlammConfig) -> None:
-        super().__init__()
-        self.clip = GlobalImageEncoder(config.clip)
-        self.region = RegionEncoder(config.region, config.clip, config.llm.hidden)
-        self.grounding = GroundingImageEncoder(config.sam)
-
-
-def vision(config: GlammConfig) -> VisionEncoders:
     return VisionEncoders(config)
 
 
-def llm(config: GlammConfig) -> Lmm:
+def llm(config: GlammConfig) -> "Lmm":
+    from shared.model.lmm import Lmm
+
     return Lmm(config.llm, config.clip.width, config.sam.prompt_dim)
 
 
-def pixel(config: GlammConfig) -> PixelDecoder:
+def pixel(config: GlammConfig) -> "PixelDecoder":
+    from shared.model.pixel_decoder import PixelDecoder
+
     return PixelDecoder(config.sam)
 
 

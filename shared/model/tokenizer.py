@@ -6,11 +6,11 @@ from typing import Self
 
 from tokenizers import Tokenizer
 
-from shared.model.lmm import IMAGE_PLACEHOLDER
-
 FILE = "tokenizer.json"
 ADDED = ("<im_start>", "<im_end>", "<bbox>", "<point>", "[SEG]", "<p>", "</p>")
 IMAGE = "<image>"
+IMAGE_PLACEHOLDER = -200
+"""Stands for the image's tokens in a sequence of ids, as in the reference."""
 
 
 class GlammTokenizer:

@@ -15,9 +15,10 @@ from torch import Tensor
 from shared.model import convert, parts
 from shared.model.checkpoint import CheckpointError, Part, empty, fill
 from shared.model.config import GlammConfig
-from shared.model.lmm import IMAGE_PLACEHOLDER, Lmm, expanded_positions
-from shared.model.parts import VisionEncoders
+from shared.model.lmm import Lmm, expanded_positions
 from shared.model.pixel_decoder import PixelDecoder
+from shared.model.tokenizer import IMAGE_PLACEHOLDER
+from shared.model.vision_encoders import VisionEncoders
 from shared.stages.generation import LlmInput, Prompt
 from shared.stages.golden import Record
 from shared.stages.llm import LlmStage

@@ -13,7 +13,7 @@ from shared.model import parts
 from shared.model.checkpoint import fingerprint, load_part, read_config
 from shared.model.config import GlammConfig
 from shared.model.images import clip_pixels, sam_pixels
-from shared.model.parts import VisionEncoders
+from shared.model.vision_encoders import VisionEncoders
 from shared.tasks import Box
 
 

@@ -9,8 +9,7 @@ from PIL import Image
 
 from shared.masks import Mask
 from shared.model import parts
-from shared.model.lmm import IMAGE_PLACEHOLDER
-from shared.model.tokenizer import GlammTokenizer
+from shared.model.tokenizer import IMAGE_PLACEHOLDER, GlammTokenizer
 from tests.tiny import TINY, byte_tokenizer
 from training.batches import Batch, Batcher
 from training.data.sample import DataError, Sample, Turn

@@ -7,7 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from shared.model.lmm import IMAGE_PLACEHOLDER, expanded_positions
+from shared.model.lmm import expanded_positions
+from shared.model.tokenizer import IMAGE_PLACEHOLDER
 from training.losses import BCE_WEIGHT, DICE_WEIGHT, TEXT_WEIGHT, mask_bce, mask_dice, next_token
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -7,8 +7,9 @@ from segment_anything.modeling import MaskDecoder
 
 from shared.model import parts
 from shared.model.images import clip_pixels, resized_size, sam_pixels
-from shared.model.lmm import IMAGE_PLACEHOLDER, expanded_positions
+from shared.model.lmm import expanded_positions
 from shared.model.region import exchange_channels
+from shared.model.tokenizer import IMAGE_PLACEHOLDER
 from tests.tiny import TINY
 
 

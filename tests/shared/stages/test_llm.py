@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import InvalidInput
-from shared.model.lmm import IMAGE_PLACEHOLDER
+from shared.model.tokenizer import IMAGE_PLACEHOLDER
 from shared.stages.generation import LlmAnswer, LlmInput, LlmOutput, PastTurn
 from shared.stages.llm import LlmStage
 from shared.tasks import Ask, Task
