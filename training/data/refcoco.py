@@ -5,6 +5,7 @@ A folder holds `refs(SPLIT_BY).p`, a pickled list of {`ann_id`, `image_id`, `spl
 """
 
 import pickle
+from abc import abstractmethod
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,8 +117,9 @@ class _Objects(Dataset):
         turns = tuple(self._turn(one, templates.choose(one.expressions, rng), rng) for one in chosen)
         return Sample(path, turns, self.source, chosen[0].index)
 
+    @abstractmethod
     def _turn(self, referred: Referred, expression: str, rng: Generator) -> Turn:
-        raise NotImplementedError
+        """What is asked of one object and answered."""
 
 
 class ReferringSegmentation(_Objects):
