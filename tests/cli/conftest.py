@@ -156,18 +156,34 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 @pytest.fixture
-def on_service(monkeypatch, capsys, service) -> Callable[..., Run]:
-    """Runs the command in this process, on the data folder of the service."""
+def command(monkeypatch, capsys) -> Callable[..., Run]:
+    """Runs `glamm` in this process."""
 
-    def run(command: str, *arguments: str | Path) -> Run:
-        words = ["glamm", command, "--data", str(service.data), *map(str, arguments)]
-        monkeypatch.setattr(sys, "argv", words)
+    def run(*arguments: object) -> Run:
+        monkeypatch.setattr(sys, "argv", ["glamm", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             main()
         shown = capsys.readouterr()
         return Run(int(ended.value.code or 0), shown.out, shown.err)
 
     return run
+
+
+@pytest.fixture
+def glamm(command) -> Callable[..., tuple[int, str, str]]:
+    """The same, its exit code, output and errors to be unpacked."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        ended: Run = command(*arguments)
+        return ended.code, ended.out, ended.err
+
+    return run
+
+
+@pytest.fixture
+def on_service(command, service) -> Callable[..., Run]:
+    """Runs `glamm` in this process, on the data folder of the service."""
+    return lambda name, *arguments: command(name, "--data", service.data, *arguments)
 
 
 @pytest.fixture

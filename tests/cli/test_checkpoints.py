@@ -12,7 +12,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from services.cli.main import main
 from shared.model import stand_in_tokenizer
 from shared.model.checkpoint import read_config
 from shared.stages.glamm import Glamm
@@ -20,18 +19,6 @@ from tests.tiny import TINY
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 Glamm_ = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def glamm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Glamm_:
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["glamm", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        shown = capsys.readouterr()
-        return int(ended.value.code or 0), shown.out, shown.err
-
-    return run
 
 
 @pytest.fixture

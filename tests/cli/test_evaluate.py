@@ -10,20 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.cli.main import main
 from shared import masks
-
-
-@pytest.fixture
-def glamm(monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["glamm", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        shown = capsys.readouterr()
-        return int(ended.value.code or 0), shown.out, shown.err
-
-    return run
 
 
 def rle(first: int, last: int, size: tuple[int, int] = (10, 10)) -> dict[str, Any]:

@@ -6,29 +6,15 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from time import sleep
 
 import pytest
 
 from services.cli import locate
-from services.cli.main import main
 from shared.errors import InvalidInput
 from shared.version import VERSION
 from tests.deploy.compose import ROOT
-
-
-@pytest.fixture
-def glamm(monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["glamm", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        shown = capsys.readouterr()
-        return int(ended.value.code or 0), shown.out, shown.err
-
-    return run
 
 
 def test_version_is_the_projects(glamm):
