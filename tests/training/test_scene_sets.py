@@ -56,8 +56,8 @@ def test_the_annotations_are_grandf(folder: Path) -> None:
 def test_evaluation_reads_the_ground_truth(folder: Path, tmp_path: Path) -> None:
     truths = grounded.read_truth(folder / "gcg", "test")
     assert len(truths) == COUNT
-    (tmp_path / "none").mkdir()
-    pairs, missing = expressions.read_pairs(tmp_path / "none", folder / "refseg.json")
+    (tmp_path / "none.json").write_text("[]")
+    pairs, missing = expressions.read_pairs(tmp_path / "none.json", folder / "refseg.json")
     assert len(pairs) == missing == len(entries(folder, "refseg"))
 
 

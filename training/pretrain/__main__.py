@@ -32,6 +32,9 @@ def main() -> None:
         _common(command)
         if name != "lmm":
             command.add_argument("--from", dest="start", type=Path, help="a checkpoint whose encoder to begin with")
+        command.add_argument(
+            "--workers", type=int, choices=(0, 1), default=0, help="compose scenes in a process beside"
+        )
         command.add_argument("--steps", type=int, default=steps)
         command.add_argument("--batch", type=int, default=batch)
         command.add_argument("--rate", type=float, default=rate)
@@ -47,7 +50,7 @@ def main() -> None:
     torch.manual_seed(0)
     learner = _learner(config, options)
     one = Phase(options.command, options.steps, options.batch, options.rate)
-    phase.run(one, learner, options.work, FIRST_SCENE[options.command])
+    phase.run(one, learner, options.work, FIRST_SCENE[options.command], options.workers)
 
 
 def _common(command: argparse.ArgumentParser) -> None:

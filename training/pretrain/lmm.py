@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
 from shared.masks import Mask
 from shared.model.clip import GlobalImageEncoder
@@ -92,7 +91,8 @@ class LmmLearner(Learner):
         said = read(self.lmm, batch.ids, batch.answers, seen, self.tokenizer.bbox, self.tokenizer.seg)
         logits = self.lmm.logits(said.states[said.predictors])
         text = next_token(logits, said.targets)
-        words = F.cross_entropy(self.lmm.logits(said.states[said.image_positions]), batch.shown, ignore_index=IGNORE)
+        things = batch.shown != IGNORE
+        words = next_token(self.lmm.logits(said.states[said.image_positions[things]]), batch.shown[things])
         apart = (self.lmm.prompt_vectors(said.states[said.seg_predictors]) - vectors).square().mean() / self._spread
         right = (logits.argmax(-1) == said.targets).float().mean()
         figures = {"text": text.item(), "right": right.item(), "words": words.item(), "apart": apart.item()}

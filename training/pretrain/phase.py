@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
 
 from training.pretrain.optimisers import optimisers
 
@@ -59,8 +60,20 @@ def saved(folder: Path, name: str) -> dict[str, Tensor]:
     return state
 
 
-def run(phase: Phase, model: Learner, folder: Path, first_scene: int) -> None:
+class _Stream(IterableDataset[Any]):
+    """A learner's batches from a scene on."""
+
+    def __init__(self, learner: Learner, first: int, batch: int) -> None:
+        self.learner, self.first, self.batch = learner, first, batch
+
+    def __iter__(self) -> Iterator[Any]:
+        return self.learner.examples(self.first, self.batch)
+
+
+def run(phase: Phase, model: Learner, folder: Path, first_scene: int, workers: int = 0) -> None:
     """Steps to the phase's end, from its last saved state where there is one.
+
+    workers: processes that compose batches, none or one; the batches are the same.
 
     The folder gets `NAME.pt` (weights, optimiser, step) every SAVE_EVERY steps and a line of figures in `NAME.jsonl`
     every LOG_EVERY.
@@ -75,7 +88,8 @@ def run(phase: Phase, model: Learner, folder: Path, first_scene: int) -> None:
         for (optimiser, _), before in zip(chosen, state["optimisers"], strict=True):
             optimiser.load_state_dict(before)
         done = state["step"]
-    batches = model.examples(first_scene + done * phase.batch, phase.batch)
+    stream = _Stream(model, first_scene + done * phase.batch, phase.batch)
+    batches = iter(DataLoader(stream, batch_size=None, num_workers=workers, generator=torch.Generator()))
     seen: dict[str, list[float]] = defaultdict(list)
     began = time.monotonic()
     for step in range(done, phase.steps):

@@ -39,4 +39,7 @@ def _noise(image: NDArray[np.uint8], rng: Generator) -> NDArray[np.uint8]:
     y, x = (int(rng.integers(_GRAIN_SIDE)) for _ in range(2))
     rows, columns = np.arange(y, y + height) % _GRAIN_SIDE, np.arange(x, x + width) % _GRAIN_SIDE
     strength = int(rng.integers(3, 12))
-    return np.clip(image + (_GRAIN[rows[:, None], columns] * strength // 64), 0, 255).astype(np.uint8)
+    noisy: NDArray[np.uint8] = np.clip(image + (_GRAIN[rows[:, None], columns] * strength // 64), 0, 255).astype(
+        np.uint8
+    )
+    return noisy
