@@ -1,4 +1,4 @@
-"""`glamm evaluate`: the paper's metrics from files of predictions and of ground truth, without a service."""
+"""`glamm evaluate`: the paper's metrics, from files or through a service that is started for it."""
 
 import json
 from pathlib import Path
@@ -8,6 +8,11 @@ import typer
 
 from services.cli import evaluation
 from services.cli.evaluation import Evaluation
+from services.cli.held_out import HeldOut, Split
+from services.cli.packages import needed
+
+DATA = Path("data/evaluate")
+OUT = Path("out/evaluate")
 
 app = typer.Typer(name="evaluate", help="Compute the paper's metrics.", no_args_is_help=True)
 
@@ -52,6 +57,25 @@ def caption(predictions: Predictions, ground_truth: GroundTruth, as_json: AsJson
 def vqa(predictions: Predictions, ground_truth: GroundTruth, as_json: AsJson = False) -> None:
     """Questions about images: how many are answered exactly, of all and of each type."""
     _report(evaluation.vqa(predictions, ground_truth), as_json)
+
+
+@app.command()
+def scenes(
+    split: Annotated[Split, typer.Option(help="Which scenes that no training saw.")] = Split.TEST,
+    seed: Annotated[int, typer.Option(min=0, help="As `glamm scenes` takes it.")] = 0,
+    count: Annotated[int, typer.Option(min=1, help="How many scenes.")] = 100,
+    checkpoint: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The model. Default: $GLAMM_CHECKPOINT, else the shipped one.")
+    ] = None,
+    data: Annotated[Path, typer.Option(help="The folder that keeps the stack's data and logs.")] = DATA,
+    out: Annotated[Path, typer.Option(help="Scenes and predictions go here. What is there is not made again.")] = OUT,
+    as_json: Annotated[bool, typer.Option("--json", help="Print no tables, only the JSON object in the end.")] = False,
+) -> None:
+    """Every task on held-out scenes: write them, predict them through a stack of its own, print all figures."""
+    with needed("embedded,evaluation,model,training"):
+        from services.cli.measure import measure
+
+    raise typer.Exit(measure(checkpoint, HeldOut(split, seed, count), data, out, as_json=as_json))
 
 
 def _report(done: Evaluation, as_json: bool) -> None:

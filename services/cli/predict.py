@@ -21,6 +21,9 @@ from shared import schema
 from shared.errors import InvalidInput
 from shared.tasks import Ask
 
+_LOOK_SECONDS = 20.0
+"""Nobody watches a single job of a set, and every look costs the service something."""
+
 Record = list[dict[str, Any]] | dict[str, Any]
 
 
@@ -90,7 +93,7 @@ def run(client: GlammClient, plans: Sequence[Plan], in_flight: int, err: Console
         return keepers[request.ask.task](client, request, job)
 
     asked = sorted(chain.from_iterable(left), key=lambda request: request.path)
-    news = chain(*(one.impossible for one in plans), batch.run(client, asked, keep, in_flight))
+    news = chain(*(one.impossible for one in plans), batch.run(client, asked, keep, in_flight, _LOOK_SECONDS))
     bars = {
         one.kind.task: report.Bar(len(one.jobs) + len(one.impossible), done)
         for one, done in zip(plans, there, strict=True)
