@@ -5,8 +5,11 @@ PYTHON := .venv/bin/python
 COMPILE := .venv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.11 \
 	--python-platform x86_64-manylinux_2_28
 ARGS ?=
+SPLIT ?= test
+SEED ?= 0
+COUNT ?= 100
 
-.PHONY: help setup demo up test test-slow lint typecheck format lock clean
+.PHONY: help setup demo up evaluate test test-slow lint typecheck format lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -19,6 +22,9 @@ demo: setup ## Annotate the sample images on a real stack, then stop it (ARGS="-
 
 up: setup ## Run the whole service until Ctrl-C (ARGS="--data DIR --port 8000")
 	@.venv/bin/glamm up $(ARGS)
+
+evaluate: setup ## Measure the model on held-out scenes (SEED=0 COUNT=100 SPLIT=test|compositional ARGS="--checkpoint DIR")
+	@.venv/bin/glamm evaluate scenes --split $(SPLIT) --seed $(SEED) --count $(COUNT) $(ARGS)
 
 test: setup ## Run the tests (ARGS="-k name")
 	@$(PYTHON) -m pytest -m "not slow" $(ARGS)
@@ -43,6 +49,6 @@ lock: setup ## Compile the lock files anew from pyproject.toml
 	@$(COMPILE) --constraints locks/dev.lock --extra model pyproject.toml --output-file locks/worker.lock
 	@$(COMPILE) --constraints locks/dev.lock locks/build.in --output-file locks/build.lock
 
-clean: ## Remove caches, build output and what the demo wrote
-	@rm -rf build dist out data/demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
+clean: ## Remove caches, build output and what the demo and evaluations wrote
+	@rm -rf build dist out data/demo data/evaluate .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -90,8 +90,7 @@ def validate(ask: Ask, width: int, height: int, limits: Limits | None = None) ->
     match ask.task:
         case Task.VQA:
             question = _required(ask.prompt, "question", "Send a question about the image.")
-            validate_text("question", question, limits)
-            _validate_marks(question, len(ask.boxes))
+            validate_question(question, len(ask.boxes), limits)
         case Task.GROUND:
             caption = _required(ask.prompt, "caption", "Send the caption whose phrases to ground.")
             validate_text("caption", caption, limits)
@@ -123,6 +122,18 @@ def validate_text(field: str, text: str, limits: Limits, remedy: str = "Send som
             )
 
 
+def validate_question(question: str, boxes: int, limits: Limits) -> None:
+    """Accept a question about that many boxes. Raises InvalidInput."""
+    validate_text("question", question, limits)
+    for number in _BOX_MARK.findall(question):
+        if not 1 <= int(number) <= boxes:
+            raise InvalidInput(
+                "question",
+                f"The question speaks of <box{number}>, but there are {boxes} boxes.",
+                "Count boxes from <box1>, and send each of them in boxes.",
+            )
+
+
 def locate(caption: str, phrases: Sequence[str]) -> list[tuple[int, int]]:
     """Where each phrase stands in the caption, as (start, end) characters, each behind the one before.
 
@@ -148,16 +159,6 @@ def _required(text: str | None, field: str, remedy: str) -> str:
     if text is None:
         raise InvalidInput(field, f"The {field} is missing.", remedy)
     return text
-
-
-def _validate_marks(question: str, boxes: int) -> None:
-    for number in _BOX_MARK.findall(question):
-        if not 1 <= int(number) <= boxes:
-            raise InvalidInput(
-                "question",
-                f"The question speaks of <box{number}>, but there are {boxes} boxes.",
-                "Count boxes from <box1>, and send each of them in boxes.",
-            )
 
 
 def _validate_grounding(caption: str, phrases: Sequence[str], limits: Limits) -> None:

@@ -22,7 +22,13 @@ class Kind(StrEnum):
     GCG = "gcg"
     REFSEG = "refseg"
     REGION_CAPTION = "region-caption"
+    VQA = "vqa"
     CAPTION = "caption"
+
+    @property
+    def task(self) -> Task:
+        """What is asked of each image."""
+        return Task(self.value.replace("-", "_"))
 
 
 def read_ask(

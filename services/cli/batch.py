@@ -14,7 +14,7 @@ from shared.errors import GlammError
 from shared.tasks import Ask
 
 IN_FLIGHT = 8
-_NEWS_SECONDS = 0.5
+NEWS_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,18 @@ def requests(paths: Sequence[Path], ask: Ask) -> list[Request]:
     return made
 
 
-def run(client: GlammClient, asked: Sequence[Request], keep: Keep | None, in_flight: int = IN_FLIGHT) -> Iterator[News]:
+def run(
+    client: GlammClient,
+    asked: Sequence[Request],
+    keep: Keep | None,
+    in_flight: int = IN_FLIGHT,
+    every: float = NEWS_SECONDS,
+) -> Iterator[News]:
     """Send every request and yield what becomes of it, exactly one `Done` each, in the order of events.
 
-    `keep` writes files for each success, on the thread that waited for it. Stopping half-way leaves nothing waiting:
-    the threads are daemons, and an unfinished job goes on in the service.
+    `keep` writes files for each success, on the thread that waited for it. every: seconds between two looks at a job on
+    its way; its end is told at once. Stopping half-way leaves nothing waiting: the threads are daemons, and an
+    unfinished job goes on in the service.
     """
     waiting: queue.SimpleQueue[Request] = queue.SimpleQueue()
     for request in asked:
@@ -80,7 +87,7 @@ def run(client: GlammClient, asked: Sequence[Request], keep: Keep | None, in_fli
                     request = waiting.get_nowait()
                 except queue.Empty:
                     return
-                news.put(_annotate(client, request, keep, news))
+                news.put(_annotate(client, request, keep, news, every))
         except BaseException as error:  # handed to the caller's thread, which raises it
             news.put(error)
 
@@ -116,14 +123,18 @@ def write_json(path: Path, value: object) -> None:
 
 
 def _annotate(
-    client: GlammClient, request: Request, keep: Keep | None, news: "queue.SimpleQueue[News | BaseException]"
+    client: GlammClient,
+    request: Request,
+    keep: Keep | None,
+    news: "queue.SimpleQueue[News | BaseException]",
+    every: float,
 ) -> Done:
     try:
         news.put(Moved(request, "uploading", 0.0))
         image = client.upload_image(request.path.read_bytes())
         created = client.create_job(image.id, request.ask)
         job = client.wait_for(
-            created.id, every=_NEWS_SECONDS, seen=lambda view: news.put(Moved(request, view.state, view.progress))
+            created.id, every=every, seen=lambda view: news.put(Moved(request, view.state, view.progress))
         )
         files = keep(client, request, job) if keep is not None and job.result is not None else ()
         return Done(request, job=job, files=files)

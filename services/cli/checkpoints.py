@@ -46,7 +46,7 @@ def parity(
     """Compare this model with tensors recorded from the reference, step by step: exit code 0 if all hold, 1 if not."""
     from rich.console import Console
 
-    with _faults("DIR", RECORDED), Console(stderr=True).status("reading the weights") as status:
+    with faults("DIR", RECORDED), Console(stderr=True).status("reading the weights") as status:
         from shared.stages.parity import replay
 
         replayed = replay(folder, lambda step: status.update(f"replaying {step}"))
@@ -65,7 +65,7 @@ def convert(
     """Turn released GLaMM weights into a checkpoint folder, or back."""
     if to_reference and clip is not None:
         raise InvalidInput("--clip", "It is read only on the way from the reference.", "Leave it out.")
-    with _faults("SRC", OURS if to_reference else RELEASED):
+    with faults("SRC", OURS if to_reference else RELEASED):
         from shared.model import convert as conversion
 
         stored = None if dtype is None else _dtype(dtype)
@@ -95,7 +95,7 @@ def init(
         raise InvalidInput(
             "--random", "Weights can only be drawn.", "Add --random; `glamm convert` reads released ones."
         )
-    with _faults("--config", SIZES):
+    with faults("--config", SIZES):
         from shared.model import random_weights, stand_in_tokenizer
         from shared.model.appearing import appearing
         from shared.stages.device import resolve_device
@@ -171,7 +171,7 @@ def _progress(noun: str) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
-def _faults(argument: str, remedy: str) -> Iterator[None]:
+def faults(argument: str, remedy: str) -> Iterator[None]:
     """What can be wrong with the files of a command, as an error that the command line says in one line.
 
     argument: the one that names what is read, and remedy: what to do about it; a fault of what is made is DST's.

@@ -1,6 +1,6 @@
 """The commands that run the whole service on this host."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
@@ -20,13 +20,13 @@ SAMPLES = Path(__file__).parent / "samples"
 def up(data: Path, port: int | None) -> None:
     """Run the stack until an interrupt, which is how it is meant to end."""
     out, err = Console(), Console(stderr=True)
-    with _started(data, port, err) as stack:
-        _say(out, stack.gateway_url, style="bold")
-        _say(err, f"Data and logs are in {data}. Annotate with `glamm annotate IMAGE`; stop with Ctrl-C.")
+    with started(data, port, err) as stack:
+        say(out, stack.gateway_url, style="bold")
+        say(err, f"Data and logs are in {data}. Annotate with `glamm annotate IMAGE`; stop with Ctrl-C.")
         try:
             stack.wait()
         except (KeyboardInterrupt, SystemExit):
-            _say(err, "Stopping.")
+            say(err, "Stopping.")
 
 
 def demo(data: Path, out_dir: Path) -> int:
@@ -34,28 +34,33 @@ def demo(data: Path, out_dir: Path) -> int:
     out, err = Console(), Console(stderr=True)
     samples = sorted(SAMPLES.glob("scene-*"))
     asked = batch.requests(samples, Ask(Task.GCG))
-    with _started(data, None, err) as stack:
+    with started(data, None, err) as stack:
         with GlammClient(stack.gateway_url) as client:
             news = batch.run(client, asked, batch.pictures(out_dir))
             summary = report.follow(news, asked, out, err, as_json=False)
-        _say(err, "Stopping the service.")
-    _say(out, f"{plural(summary.succeeded, 'overlay')} in {out_dir}/")
+        say(err, "Stopping the service.")
+    say(out, f"{plural(summary.succeeded, 'overlay')} in {out_dir}/")
     return summary.exit_code
 
 
 @contextmanager
-def _started(data: Path, port: int | None, err: Console) -> Iterator[Stack]:
-    """The running stack; whatever happens inside, none of its processes is left afterwards."""
+def started(
+    data: Path, port: int | None, err: Console, environment: Mapping[str, str] | None = None
+) -> Iterator[Stack]:
+    """The running stack; whatever happens inside, none of its processes is left afterwards.
+
+    environment: GLAMM_ settings of its processes beyond those of this one.
+    """
     since = monotonic()
-    stack = Stack(data, port=port, report=lambda line: _say(err, line))
+    stack = Stack(data, port=port, environment=environment, report=lambda line: say(err, line))
     try:
         with err.status("Starting the servers, the gateway, the scheduler and three workers."):
             stack.start()
-        _say(err, f"The service started in {monotonic() - since:.1f} s.")
+        say(err, f"The service started in {monotonic() - since:.1f} s.")
         yield stack
     finally:
         stack.stop()
 
 
-def _say(console: Console, line: str, style: str = "") -> None:
+def say(console: Console, line: str, style: str = "") -> None:
     console.print(Text(line, style=style), soft_wrap=True)

@@ -5,7 +5,6 @@ Exit codes: 0 done, 1 a job failed, the service does not answer or a comparison 
 """
 
 import sys
-from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -95,7 +94,7 @@ def predict(
     images: Annotated[Path, typer.Option(help="The folder of the set's images.")],
     out: Annotated[Path, typer.Option(help="A prediction file an image goes here. What is there is not asked again.")],
     ground_truth: Annotated[
-        Path | None, typer.Option(help="refseg, region-caption: the file with the expressions or regions.")
+        Path | None, typer.Option(help="refseg, region-caption, vqa: the file with what is asked.")
     ] = None,
     url: Url = None,
     data: Data = UP_DATA,
@@ -104,21 +103,16 @@ def predict(
     """Make the predictions that `glamm evaluate` reads, and go on where an earlier run stopped."""
     from rich.console import Console
 
-    from services.cli import batch, locate, report
+    from services.cli import locate
     from services.cli import predict as prediction
     from services.cli.client import GlammClient
 
-    plan = prediction.plan(task, images, ground_truth)
-    left = [one.request for one in plan.jobs if not prediction.target(out, one.request).exists()]
-    there = len(plan.jobs) - len(left)
-    out.mkdir(parents=True, exist_ok=True)
+    plan = prediction.plan(task, images, ground_truth, out)
     with GlammClient(locate.service_url(url, data)) as client:
         client.greet()
-        news = chain(plan.impossible, batch.run(client, left, prediction.keeper(task, plan.jobs, out), in_flight))
-        total = len(plan.jobs) + len(plan.impossible)
-        summary = report.count(news, total, there, Console(stderr=True))
-    print(f"{out}: {summary.succeeded} predicted, {there} there already, {summary.failed} failed")
-    raise typer.Exit(summary.exit_code)
+        (predicted,) = prediction.run(client, [plan], in_flight, Console(stderr=True))
+    print(predicted)
+    raise typer.Exit(predicted.summary.exit_code)
 
 
 @app.command()

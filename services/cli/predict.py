@@ -1,41 +1,71 @@
 """`glamm predict`: a set of images through a running service, into the files that `glamm evaluate` reads.
 
-A file an image, each written when it is whole: a run that was stopped goes on with what has no file yet. Which
+A file a job, each written when it is whole: a run that was stopped goes on with what has no file yet. Which
 questions are asked of an image comes from the ground truth's own files, see `questions`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from services.cli import batch, questions
+from rich.console import Console
+
+from services.cli import batch, questions, report
 from services.cli.asking import Kind
 from services.cli.client import GlammClient
 from services.cli.questions import ENDINGS, Planned
 from shared import schema
 from shared.errors import InvalidInput
-from shared.tasks import Ask, Task
+from shared.tasks import Ask
+
+_LOOK_SECONDS = 20.0
+"""Nobody watches a single job of a set, and every look costs the service something."""
 
 Record = list[dict[str, Any]] | dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The jobs, each with a file of its own; and questions that failed already, since no service can answer them."""
+    """A set's jobs, each with a file of its own in `out`; and questions that failed already, since no service can
+    answer them."""
 
+    kind: Kind
+    out: Path
     jobs: tuple[Planned, ...]
     impossible: tuple[batch.Done, ...] = ()
 
+    def left(self) -> list[batch.Request]:
+        """Those that have no file yet."""
+        return [one.request for one in self.jobs if not self.file(one.request).exists()]
 
-def plan(kind: Kind, images: Path, truth: Path | None) -> Plan:
+    def file(self, request: batch.Request) -> Path:
+        return self.out / f"{request.name}.json"
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """How a set's predictions ended. there: of how many an earlier run had left the files."""
+
+    plan: Plan
+    there: int
+    summary: report.Summary
+
+    def __str__(self) -> str:
+        made, failed = self.summary.succeeded, self.summary.failed
+        return f"{self.plan.out}: {made} predicted, {self.there} there already, {failed} failed"
+
+
+def plan(kind: Kind, images: Path, truth: Path | None, out: Path) -> Plan:
     """A job for each image of the folder, or for what the ground truth asks of it. Raises InvalidInput."""
     if not images.is_dir():
         raise InvalidInput("--images", f"{images} is no folder.", "Name the folder with the images.")
     if kind in (Kind.GCG, Kind.CAPTION):
-        ask = Ask(Task(kind.value))
-        return Plan(tuple(Planned(batch.Request(path, quote(path.stem, ""), ask), path.stem) for path in _all(images)))
+        ask = Ask(kind.task)
+        whole = (Planned(batch.Request(path, quote(path.stem, ""), ask), path.stem) for path in _all(images))
+        return Plan(kind, out, tuple(whole))
     if truth is None:
         raise InvalidInput("--ground-truth", f"{kind} asks what a file says.", "Name the ground truth's file.")
     jobs: list[Planned] = []
@@ -45,30 +75,58 @@ def plan(kind: Kind, images: Path, truth: Path | None) -> Plan:
             jobs.append(item)
         else:
             impossible.append(item)
-    return Plan(tuple(jobs), tuple(impossible))
+    return Plan(kind, out, tuple(jobs), tuple(impossible))
 
 
-def keeper(kind: Kind, planned: Iterable[Planned], out: Path) -> batch.Keep:
+def run(client: GlammClient, plans: Sequence[Plan], in_flight: int, err: Console) -> list[Predicted]:
+    """Make the predictions that are not there, with progress and faults on `err`; no two plans of one kind.
+
+    All that is asked about an image goes together, so that the service need encode it only once.
+    """
+    for one in plans:
+        _make(one.out)
+    left = [one.left() for one in plans]
+    there = [len(one.jobs) - len(some) for one, some in zip(plans, left, strict=True)]
+    keepers = {one.kind.task: _keeper(one) for one in plans}
+
+    def keep(client: GlammClient, request: batch.Request, job: schema.Job) -> tuple[Path, ...]:
+        return keepers[request.ask.task](client, request, job)
+
+    asked = sorted(chain.from_iterable(left), key=lambda request: request.path)
+    news = chain(*(one.impossible for one in plans), batch.run(client, asked, keep, in_flight, _LOOK_SECONDS))
+    bars = {
+        one.kind.task: report.Bar(len(one.jobs) + len(one.impossible), done)
+        for one, done in zip(plans, there, strict=True)
+    }
+    summaries = report.count(news, bars, err)
+    return [Predicted(one, done, summaries[one.kind.task]) for one, done in zip(plans, there, strict=True)]
+
+
+def _make(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput("--out", f"{out} cannot be made: {error.strerror}.", "Choose another folder.") from None
+
+
+def _keeper(plan: Plan) -> batch.Keep:
     """Writes each job's answers into its file."""
-    by_request = {one.request: one for one in planned}
+    by_request = {one.request: one for one in plan.jobs}
     record = {
         Kind.GCG: _gcg,
-        Kind.CAPTION: lambda one, result: {"image_id": one.image_id, "caption": result.text},
         Kind.REFSEG: _refseg,
         Kind.REGION_CAPTION: _region_captions,
-    }[kind]
+        Kind.VQA: _answer,
+        Kind.CAPTION: _caption,
+    }[plan.kind]
 
     def write(_client: GlammClient, request: batch.Request, job: schema.Job) -> tuple[Path, ...]:
         assert job.result is not None
-        path = target(out, request)
+        path = plan.file(request)
         batch.write_json(path, record(by_request[request], job.result))
         return (path,)
 
     return write
-
-
-def target(out: Path, request: batch.Request) -> Path:
-    return out / f"{request.name}.json"
 
 
 def _all(images: Path) -> list[Path]:
@@ -110,6 +168,15 @@ def _region_captions(one: Planned, result: schema.Result) -> Record:
         {"image_id": one.image_id, **about, "caption": answer.text}
         for about, answer in zip(one.about, result.answers, strict=True)
     ]
+
+
+def _answer(one: Planned, result: schema.Result) -> Record:
+    (about,) = one.about
+    return {"image_id": one.image_id, **about, "answer": result.text}
+
+
+def _caption(one: Planned, result: schema.Result) -> Record:
+    return {"image_id": one.image_id, "caption": result.text}
 
 
 def _rle(mask: schema.Mask) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""What a ground truth asks of its images: expressions to segment or regions to describe, as jobs."""
+"""What a ground truth asks of its images, as jobs: expressions to segment, regions to describe, questions to answer."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,14 +13,14 @@ from services.cli.batch import Done, Request
 from services.cli.packages import needed
 from shared import images
 from shared.errors import InvalidInput
-from shared.tasks import Ask, Box, Limits, Task, validate_text
+from shared.tasks import Ask, Box, Limits, Task, validate_question, validate_text
 
 if TYPE_CHECKING:
     from training.metrics.entries import Entry
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
-TOGETHER = 64
-"""Expressions or regions a job: as many as a service takes by default."""
+_TOGETHER = {Kind.REFSEG: 64, Kind.REGION_CAPTION: 64, Kind.VQA: 1}
+"""Entries a job: as many expressions or regions as a service takes by default, and the one question that it takes."""
 
 _LIMITS = Limits()
 _REPAIR = "Repair the entry or leave it out."
@@ -46,14 +47,16 @@ def read(kind: Kind, folder: Path, truth: Path) -> Iterator[Planned | Done]:
         from training.metrics.entries import coco_entries
     by_image: dict[str, list[Entry]] = {}
     for entry in coco_entries(truth):
-        by_image.setdefault(_image_id(entry), []).append(entry)
-    asked = _expressions if kind is Kind.REFSEG else _regions
+        by_image.setdefault(entry.image, []).append(entry)
+    asked = {Kind.REFSEG: _expressions, Kind.REGION_CAPTION: _regions, Kind.VQA: _question}[kind]
     for image_id, entries in by_image.items():
         path = _find(folder, image_id, entries[0])
-        for number, together in enumerate(_chunks(entries, TOGETHER), start=1):
+        # A size that cannot be read is for the service to complain of, as it does of other images.
+        size = cache(partial(images.upright_size, path))
+        for number, together in enumerate(_chunks(entries, _TOGETHER[kind]), start=1):
             # `quote` leaves no + in the name of an image, so that no other image's file is called so.
             name = quote(image_id, "") + (f"+{number}" if number > 1 else "")
-            ask, about, faults = asked(path, together)
+            ask, about, faults = asked(together, size)
             request = Request(path, name, ask)
             yield from (Done(request, error=fault) for fault in faults)
             if about:
@@ -64,18 +67,28 @@ Asked = tuple[Ask, tuple[Mapping[str, Any], ...], list[InvalidInput]]
 """What is asked, what its answers' entries repeat, and what is wrong with the entries that are not asked."""
 
 
-def _expressions(_path: Path, entries: list["Entry"]) -> Asked:
+Size = Callable[[], tuple[int, int] | None]
+"""Width and height of an upright image; None where it cannot be read."""
+
+
+def _expressions(entries: list["Entry"], _size: Size) -> Asked:
     good, faults = _parted(entries, _expression)
     texts = tuple(text for _, text in good)
     return Ask(Task.REFSEG, expressions=texts), tuple({"expression": text} for text in texts), faults
 
 
-def _regions(path: Path, entries: list["Entry"]) -> Asked:
-    # A size that cannot be read is for the service to complain of, as it does of other images.
-    size = images.upright_size(path)
-    good, faults = _parted(entries, lambda entry: _box(entry) if size is None else _clipped(entry, _box(entry), size))
+def _regions(entries: list["Entry"], size: Size) -> Asked:
+    good, faults = _parted(entries, lambda entry: _clipped(entry, size()))
     about = tuple({"region_id": entry.data["region_id"]} if "region_id" in entry.data else {} for entry, _ in good)
     return Ask(Task.REGION_CAPTION, boxes=tuple(box for _, box in good)), about, faults
+
+
+def _question(entries: list["Entry"], size: Size) -> Asked:
+    """Of the one entry; its answer's repeats all that tells questions apart."""
+    (entry,) = entries
+    good, faults = _parted(entries, lambda entry: _answerable(entry, size))
+    repeated = {name: entry.data[name] for name in ("question_id", "question", "bbox") if name in entry.data}
+    return good[0][1] if good else Ask(Task.VQA), (repeated,) * len(good), faults
 
 
 def _parted(
@@ -102,25 +115,31 @@ def _expression(entry: "Entry") -> str | InvalidInput:
     return text
 
 
-def _box(entry: "Entry") -> Box:
-    """COCO's `bbox`, x, y, width and height in pixels → xyxy."""
-    match entry.data.get("bbox"):
-        case [int() | float() as x, int() | float() as y, int() | float() as width, int() | float() as height]:
-            return float(x), float(y), float(x + width), float(y + height)
-    raise entry.wrong("bbox is missing or not four numbers.", "Give each region its bbox: [x, y, width, height].")
+def _answerable(entry: "Entry", size: Size) -> Ask | InvalidInput:
+    """The question, about the box if the entry has one."""
+    text = entry.text("question")
+    box = None if entry.data.get("bbox") is None else _clipped(entry, size())
+    if isinstance(box, InvalidInput):
+        return box
+    boxes = () if box is None else (box,)
+    try:
+        validate_question(text, len(boxes), _LIMITS)
+    except InvalidInput as error:
+        return entry.wrong(error.detail, _REPAIR)
+    return Ask(Task.VQA, text, boxes)
 
 
-def _clipped(entry: "Entry", box: Box, size: tuple[int, int]) -> Box | InvalidInput:
-    """What of the box is inside the image: rounded and padded boxes of real sets reach beyond its edge."""
+def _clipped(entry: "Entry", size: tuple[int, int] | None) -> Box | InvalidInput:
+    """What of the entry's box is inside the image: rounded and padded boxes of real sets reach beyond its edge."""
+    x, y, box_width, box_height = entry.bbox()
+    x1, y1, x2, y2 = box = (x, y, x + box_width, y + box_height)
+    if size is None:
+        return box
     width, height = size
-    x1, y1, x2, y2 = max(box[0], 0.0), max(box[1], 0.0), min(box[2], float(width)), min(box[3], float(height))
+    x1, y1, x2, y2 = max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))
     if x1 < x2 and y1 < y2:
         return x1, y1, x2, y2
     return entry.wrong(f"Nothing of its bbox is inside the image ({width} × {height}).", _REPAIR)
-
-
-def _image_id(entry: "Entry") -> str:
-    return entry.image if "image_id" in entry.data or "file_name" not in entry.data else entry.key("file_name")
 
 
 def _find(folder: Path, image_id: str, entry: "Entry") -> Path:

@@ -1,6 +1,6 @@
 """Shows a batch while it runs and each annotation as it is finished."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from services.cli import terminal
 from services.cli.batch import Done, News, Request
 from services.cli.client import Refused
 from shared.errors import GlammError, InvalidInput
+from shared.tasks import Task
 
 OK, JOB_FAILED, BAD_INPUT = 0, 1, 2
 
@@ -74,18 +75,30 @@ def follow(news: Iterable[News], asked: Sequence[Request], out: Console, err: Co
     return summary
 
 
-def count(news: Iterable[News], total: int, before: int, err: Console) -> Summary:
-    """One bar for all of them, and each fault; `before` of `total` were done by an earlier run."""
-    summary = Summary()
+@dataclass(frozen=True)
+class Bar:
+    """How many requests of a task there are, and how many of them an earlier run has done."""
+
+    total: int
+    done: int = 0
+
+
+def count(news: Iterable[News], bars: Mapping[Task, Bar], err: Console) -> dict[Task, Summary]:
+    """A bar for all requests of a task, and each fault; returns how they ended."""
+    summaries = {task: Summary() for task in bars}
     with _progress(err, TimeRemainingColumn()) as progress:
-        bar = progress.add_task("predictions", total=total, completed=before, state="")
+        rows = {
+            task: progress.add_task(task, total=bar.total, completed=bar.done, state="") for task, bar in bars.items()
+        }
         for item in news:
             if isinstance(item, Done):
+                task = item.request.ask.task
+                summary = summaries[task]
                 summary.add(item)
-                progress.update(bar, advance=1, state=f"{summary.failed} failed" if summary.failed else "")
+                progress.update(rows[task], advance=1, state=f"{summary.failed} failed" if summary.failed else "")
                 if not item.files:
                     _print(item, err, err, as_json=False)
-    return summary
+    return summaries
 
 
 def _progress(console: Console, *more: ProgressColumn) -> Progress:

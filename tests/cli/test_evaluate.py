@@ -117,7 +117,25 @@ def test_referring_expressions_from_polygons_and_a_line_each(glamm, tmp_path):
     told = json.loads(out)
     assert (told["expressions"], told["missing"]) == (3, 1)
     # dog: 40 of 50 pixels; bird: rightly nothing; snow: missed, 0 of 50.
-    assert told["metrics"] == pytest.approx({"ciou": 40 / 100, "giou": (0.8 + 1 + 0) / 3, "precision_50": 2 / 3})
+    assert told["metrics"] == pytest.approx(
+        {
+            "ciou": 40 / 100,
+            "giou": (0.8 + 1 + 0) / 3,
+            "precision_50": 2 / 3,
+            "absent_refused": 1.0,
+            "present_refused": 1 / 2,
+        }
+    )
+
+
+def test_a_figure_that_the_set_cannot_tell_is_null_and_no_column(glamm, tmp_path):
+    truth = write(tmp_path / "truth.json", [{"image_id": 1, "expression": "dog", "segmentation": rle(0, 4)}])
+    arguments = ("evaluate", "refseg", "--predictions", truth, "--ground-truth", truth)
+    _, out, _ = glamm(*arguments, "--json")
+    assert json.loads(out)["metrics"]["absent_refused"] is None
+    _, out, _ = glamm(*arguments)
+    assert "absent" not in out
+    assert "present" in out
 
 
 def test_an_expression_that_stands_twice_takes_its_predictions_in_order(glamm, tmp_path):
@@ -151,6 +169,91 @@ def test_captions_of_regions_as_a_table(glamm, tmp_path):
     figures = {part for line in out.splitlines() for part in line.replace("│", " ").split()}
     assert {"METEOR", "CIDEr", "100.0", "1000.0"} <= figures
     assert "without a prediction" not in out
+    assert "Accuracy" not in out
+
+
+def test_captions_of_regions_name_their_category(glamm, tmp_path):
+    """The categories are the set's own: "truck" is none of a caption that says "fire truck", for that is one, too."""
+    told = {
+        "1": ("fire truck", "Two red Fire Trucks."),
+        "2": ("truck", "A fire truck on a road."),
+        "3": ("truck", "A truck behind a fire truck."),
+        "4": ("dog", "A hotdog."),
+        "5": ("cat", "A cat's tail."),
+    }
+    truth = [{"image_id": 1, "region_id": n, "caption": "x", "category": name} for n, (name, _) in told.items()]
+    truth.append({"image_id": 2, "region_id": 1, "caption": "Something that nobody named."})
+    said = [{"image_id": 1, "region_id": n, "caption": text} for n, (_, text) in told.items()]
+    files = ("--predictions", write(tmp_path / "said.json", said))
+    code, out, err = glamm(
+        "evaluate", "region-caption", *files, "--ground-truth", write(tmp_path / "truth.json", truth), "--json"
+    )
+    assert code == 0, err
+    assert json.loads(out)["metrics"]["accuracy"] == pytest.approx(3 / 5)
+    for wrong, part in (
+        (truth[0] | {"category": "lorry"}, "'fire truck' elsewhere"),
+        (truth[0] | {"category": "!"}, "category has no word"),
+        (truth[0] | {"category": 3}, "category is missing or no text"),
+    ):
+        changed = write(tmp_path / "truth.json", [*truth, wrong])
+        code, _, err = glamm("evaluate", "region-caption", *files, "--ground-truth", changed)
+        assert code == 2
+        assert part in err
+        assert "truth.json[6]" in err
+
+
+def test_answers_count_when_they_are_exact(glamm, tmp_path):
+    truth = [
+        {"image_id": 1, "question_id": 1, "question": "How many?", "answer": "Two.", "type": "how_many"},
+        {"image_id": 1, "question_id": 2, "question": "How many?", "answer": "3", "type": "how_many"},
+        {"file_name": "b.png", "question": "What is it?", "bbox": [1, 2, 3, 4], "answer": "A dog.", "type": "what"},
+        {"file_name": "b.png", "question": "What is it?", "bbox": None, "answer": "A cat.", "type": "what"},
+        {"file_name": "b.png", "question": "Who?", "answers": ["the man", "somebody"]},
+        {"file_name": "b.png", "question": "Why?", "answer": "Because.", "type": "why"},
+    ]
+    said = [
+        {"image_id": 1, "question_id": 1, "answer": " 2 "},
+        {"image_id": 1, "question_id": 2, "answer": "four"},
+        {"file_name": "b.png", "question": "what is  it?", "answer": "a cat"},
+        {"file_name": "b.png", "question": "What is it?", "bbox": [1.0, 2, 3, 4], "answer": "the Dog"},
+        {"file_name": "b.png", "question": "who?", "answer": "Somebody."},
+    ]
+    files = (
+        "--predictions",
+        write(tmp_path / "said.json", said),
+        "--ground-truth",
+        write(tmp_path / "truth.json", truth),
+    )
+    code, out, err = glamm("evaluate", "vqa", *files, "--json")
+    assert code == 0, err
+    told = json.loads(out)
+    assert (told["task"], told["questions"], told["missing"]) == ("vqa", 6, 1)
+    assert told["metrics"] == pytest.approx(
+        {"accuracy": 4 / 6, "accuracy_how_many": 1 / 2, "accuracy_what": 1.0, "accuracy_why": 0.0}
+    )
+    _, out, _ = glamm("evaluate", "vqa", *files)
+    shown = {part for line in out.splitlines() for part in line.replace("│", " ").replace("┃", " ").split()}
+    assert {"Accuracy", "how_many", "what", "why", "66.7", "50.0", "100.0", "0.0"} <= shown
+    assert "1 question without a prediction" in out
+
+
+def test_what_is_wrong_with_questions_and_answers_is_told(glamm, tmp_path):
+    entry = {"image_id": 1, "question": "How many?", "answer": "Two."}
+    for truth, said, told in (
+        ([entry], [entry | {"question": "Who?"}], "said.json[0]: Image 1 has no question 'who?'"),
+        ([entry], [entry | {"bbox": [1, 2, 3, 4]}], "said.json[0]: Image 1 has no question 'how many?'"),
+        ([entry], [entry, entry], "said.json[1]: Image 1 has too many predictions of 'how many?'"),
+        ([entry], [{"image_id": 1, "question": "How many?"}], "said.json[0]: answer is missing"),
+        ([entry], [{"question": "How many?", "answer": "2"}], "said.json[0]: image_id or file_name is missing"),
+        ([entry | {"answer": " . "}], [entry], "truth.json[0]: An answer is empty"),
+        ([entry | {"type": 4}], [entry], "truth.json[0]: type is missing or no text"),
+        ([entry | {"bbox": [1, 2]}], [entry], "truth.json[0]: bbox is missing or not four numbers"),
+        ([], [entry], "truth.json: It has no questions"),
+    ):
+        files = (write(tmp_path / "said.json", said), "--ground-truth", write(tmp_path / "truth.json", truth))
+        code, _, err = glamm("evaluate", "vqa", "--predictions", *files)
+        assert code == 2
+        assert told in err
 
 
 def test_what_is_wrong_with_predictions_of_gcg_is_told(glamm, split, prediction, tmp_path):

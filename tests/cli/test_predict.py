@@ -12,6 +12,7 @@ from PIL import Image
 from services.cli.asking import Kind
 from services.cli.predict import plan
 from shared.masks import Rle, decode
+from shared.tasks import Ask, Task
 
 SIZES = {"one.two": (80, 60), "three": (64, 64)}
 
@@ -83,6 +84,53 @@ def test_expressions_and_regions_are_those_of_the_ground_truth(on_service, image
     assert all(isinstance(entry["caption"], str) for entry in written(out))
 
 
+def test_each_question_is_a_job_and_a_file_that_evaluate_reads(on_service, images, tmp_path):
+    truth = tmp_path / "truth.json"
+    entries = [
+        {"image_id": "three", "question_id": 9, "question": "How many?", "bbox": None, "answer": "Two."},
+        {"image_id": "three", "question": "What is it?", "bbox": [10, 20, 30, 400], "answer": "A thing."},
+        {"image_id": "three", "question": "What is it?", "answer": "A thing."},
+        {"image_id": "three", "question": "Is it <box1>?", "answer": "Yes."},
+        {"image_id": "three", "question": " ", "answer": "Yes."},
+        {"image_id": "three", "question": "Where is it?", "bbox": [64, 0, 5, 5], "answer": "Here."},
+        {"file_name": "one.two.png", "question": "Who?", "answer": "Nobody.", "type": "who"},
+    ]
+    truth.write_text(json.dumps(entries))
+    out = tmp_path / "vqa"
+    arguments = ("predict", "--task", "vqa", "--images", images, "--ground-truth", truth, "--out", out)
+    for summary in ("4 predicted, 0 there already, 3 failed", "0 predicted, 4 there already, 3 failed"):
+        run = on_service(*arguments)
+        assert run.code == 2
+        assert summary in run.out
+        marked, blank, outside = run.err.splitlines()
+        assert "truth.json[3]: The question speaks of <box1>" in marked
+        assert "truth.json[4]: The question is empty." in blank
+        assert "truth.json[5]: Nothing of its bbox is inside the image (64 × 64)" in outside
+    assert {path.name for path in out.iterdir()} == {"three.json", "three+2.json", "three+3.json", "one.two.png.json"}
+    asked = [{name: entry[name] for name in entry if name != "answer"} for entry in written(out)]
+    assert asked == [
+        {"image_id": "one.two.png", "question": "Who?"},
+        {"image_id": "three", "question": "What is it?", "bbox": [10, 20, 30, 400]},
+        {"image_id": "three", "question": "What is it?"},
+        {"image_id": "three", "question_id": 9, "question": "How many?", "bbox": None},
+    ]
+
+
+def test_an_answer_holds_no_markup(on_service, client, images, tmp_path):
+    """The model of the tests says [SEG] all the time."""
+    truth, out = tmp_path / "truth.json", tmp_path / "vqa"
+    truth.write_text(json.dumps([{"image_id": "three", "question": "What is it?", "answer": "A thing."}]))
+    run = on_service("predict", "--task", "vqa", "--images", images, "--ground-truth", truth, "--out", out)
+    assert run.code == 0, run.err
+    stored = client.upload_image((images / "three.png").read_bytes())
+    job = client.wait_for(client.create_job(stored.id, Ask(Task.VQA, "What is it?")).id)
+    assert job.result is not None
+    assert job.result.phrases
+    (entry,) = written(out)
+    assert entry["answer"] == job.result.text
+    assert "[SEG]" not in entry["answer"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -90,6 +138,7 @@ def test_expressions_and_regions_are_those_of_the_ground_truth(on_service, image
         (["--task", "gcg", "--images", "nowhere"], "--images"),
         (["--task", "gcg", "--images", "EMPTY"], "--images"),
         (["--task", "refseg", "--images", "EMPTY"], "--ground-truth"),
+        (["--task", "vqa", "--images", "EMPTY"], "--ground-truth"),
         (["--task", "refseg", "--images", "EMPTY", "--ground-truth", "nowhere.json"], "nowhere.json"),
     ],
 )
@@ -169,7 +218,7 @@ def test_many_expressions_of_one_image_share_no_file_with_another_image(images, 
     (images / "three-2.png").write_bytes((images / "three.png").read_bytes())
     truth = tmp_path / "truth.json"
     truth.write_text(json.dumps([{"image_id": image, "expression": text} for image, text in asked]))
-    planned = plan(Kind.REFSEG, images, truth)
+    planned = plan(Kind.REFSEG, images, truth, tmp_path / "out")
     names = [one.request.name for one in planned.jobs]
     assert len(names) == len(set(names)) == 4
     assert planned.impossible == ()

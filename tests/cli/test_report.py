@@ -28,7 +28,7 @@ def test_no_result_is_kept_when_it_is_counted(job):
             del done
             assert [one for one in ended[:-1] if one() is not None] == []
 
-    summary = report.count(news(), 5, 0, Console(file=io.StringIO()))
+    (summary,) = report.count(news(), {Task.GCG: report.Bar(5)}, Console(file=io.StringIO())).values()
     assert (summary.succeeded, summary.failed, summary.exit_code) == (5, 0, report.OK)
 
 
@@ -43,6 +43,8 @@ def test_no_result_is_kept_when_it_is_counted(job):
 def test_each_failure_is_a_line_and_the_exit_code_tells_whose_turn_it_is(job, errors, code):
     told = io.StringIO()
     news = [Done(REQUEST, job=job(result=RESULT), files=(Path("a.json"),)), *(Done(REQUEST, error=e) for e in errors)]
-    summary = report.count(news, len(news), 0, Console(file=told))
+    summaries = report.count(news, {Task.VQA: report.Bar(1), Task.GCG: report.Bar(len(news))}, Console(file=told))
+    summary = summaries[Task.GCG]
     assert (summary.succeeded, summary.failed, summary.exit_code) == (1, len(errors), code)
+    assert summaries[Task.VQA] == report.Summary()
     assert len(told.getvalue().splitlines()) == len(errors)

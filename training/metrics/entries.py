@@ -48,10 +48,17 @@ class Entry:
 
     @property
     def image(self) -> str:
-        """`image_id`; where it is absent, the name of the entry's own file without its ending."""
-        if self.file_stem is not None and "image_id" not in self.data:
+        """`image_id`, else `file_name`; where both are absent, the name of the entry's own file without its ending."""
+        if self.file_stem is not None and "image_id" not in self.data and "file_name" not in self.data:
             return self.file_stem
-        return self.key("image_id")
+        return self.key("image_id", "file_name")
+
+    def bbox(self) -> tuple[float, float, float, float]:
+        """COCO's `bbox`: x, y, width and height in pixels."""
+        match self.data.get("bbox"):
+            case [int() | float() as x, int() | float() as y, int() | float() as width, int() | float() as height]:
+                return float(x), float(y), float(width), float(height)
+        raise self.wrong("bbox is missing or not four numbers.", "Give each region its bbox: [x, y, width, height].")
 
     def mask(self, value: object, name: str, size: tuple[int, int] | None = None) -> Rle | None:
         """See `rle.parse`. name: the mask's, for errors; size: (height, width) that it must have."""

@@ -1,25 +1,42 @@
 """Captions of images or of regions: the files of their ground truth and predictions."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from shared.errors import InvalidInput
 from training.metrics.caption_scores import Captioned
+from training.metrics.categories import words
 from training.metrics.entries import Entry, coco_entries, read_entries
 
 Key = tuple[str, str]
 """An image, and a region of it, empty where the caption is of the whole image or the region is an image of its own."""
 
 
-def read_captions(predictions: Path, truth: Path) -> tuple[list[Captioned], int]:
-    """Each caption with its references, in the ground truth's order; and how many were missing, which count as empty.
+@dataclass(frozen=True)
+class Captions:
+    """A set of captions with their references, in the ground truth's order.
 
-    truth: COCO's caption file, or a plain list; predictions: see `entries.read_entries`. Entries are told apart by
-    their `image_id` and, where they have one, `region_id`.
+    categorized: (said, category) of those whose ground truth tells what category they are of.
+    missing: how many had no prediction, which count as empty.
+    """
+
+    captions: tuple[Captioned, ...]
+    categorized: tuple[tuple[str, str], ...]
+    missing: int
+
+
+def read_captions(predictions: Path, truth: Path) -> Captions:
+    """truth: COCO's caption file, or a plain list; predictions: see `entries.read_entries`.
+
+    Entries are told apart by their image and, where they have one, `region_id`.
     """
     references: dict[Key, list[str]] = {}
+    categories: dict[Key, str] = {}
     for entry in coco_entries(truth):
         told = entry.texts("captions") or (entry.text("caption"),)
         references.setdefault(_key(entry), []).extend(told)
+        if (category := _category(entry)) is not None and categories.setdefault(_key(entry), category) != category:
+            raise entry.wrong(f"It is called {categories[_key(entry)]!r} elsewhere, too.", "Give it one category.")
     said: dict[Key, str] = {}
     for entry in read_entries(predictions):
         key = _key(entry)
@@ -31,8 +48,20 @@ def read_captions(predictions: Path, truth: Path) -> tuple[list[Captioned], int]
         said[key] = entry.text("caption")
     if not references:
         raise InvalidInput(str(truth), "It has no captions.", "Name a file in COCO's caption form.")
-    found = [Captioned(said.get(key, ""), tuple(texts)) for key, texts in references.items()]
-    return found, len(references.keys() - said.keys())
+    return Captions(
+        tuple(Captioned(said.get(key, ""), tuple(texts)) for key, texts in references.items()),
+        tuple((said.get(key, ""), category) for key, category in categories.items()),
+        missing=len(references.keys() - said.keys()),
+    )
+
+
+def _category(entry: Entry) -> str | None:
+    if entry.data.get("category") is None:
+        return None
+    category = entry.text("category")
+    if not words(category):
+        raise entry.wrong("category has no word.", "Write a noun, or leave it out.")
+    return category
 
 
 def _key(entry: Entry) -> Key:
