@@ -1,7 +1,7 @@
 """The strip under an overlay: the caption, wrapped, with each phrase on a tint of its colour behind its number."""
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
@@ -77,12 +77,25 @@ def pieces(caption: str, phrases: Sequence[tuple[str | None, Span | None]]) -> t
     return found, outside
 
 
+def unfound(expressions: Iterable[tuple[str | None, bool]]) -> str:
+    """The sentence that names what was asked for and found nowhere; empty when there is no such thing.
+
+    expressions: what each answer is about, None for one that is about the whole image or a region, and whether any
+    pixel was found. The model's own words need not say what they refuse.
+    """
+    named = ", ".join(f"“{text}”" for text, found in expressions if text is not None and not found)
+    return f"Nothing found for {named}." if named else ""
+
+
 def render(
-    caption: str, phrases: Sequence[tuple[str | None, Span | None]], width: int, unit: float
+    caption: str, phrases: Sequence[tuple[str | None, Span | None]], width: int, unit: float, note: str = ""
 ) -> Image.Image | None:
-    """The strip, RGB and `width` px wide, or None when there is nothing to say. unit: px of a hairline."""
+    """The strip, RGB and `width` px wide, or None when there is nothing to say. unit: px of a hairline.
+
+    note: stands behind the caption and its phrases, none of which is looked up in it.
+    """
     inside, outside = pieces(caption, phrases)
-    words = [*_words(inside), *_words([Piece(phrases[n][0] or "", n) for n in outside])]
+    words = [*_words(inside), *_words([Piece(phrases[n][0] or "", n) for n in outside]), *_words([Piece(note, None)])]
     if not words:
         return None
     font = _font(round(_FONT_SIZE * unit))

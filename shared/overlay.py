@@ -81,8 +81,8 @@ class _Footing:
         return np.asarray(window.resize(self._grid, Image.Resampling.BOX) if self.step > 1 else window) >= 128
 
 
-def render(image: Image.Image, phrases: Sequence[OverlayPhrase], caption: str) -> Image.Image:
-    """The image with every phrase's mask filled and outlined, and a legend below it; RGB.
+def render(image: Image.Image, phrases: Sequence[OverlayPhrase], caption: str, note: str = "") -> Image.Image:
+    """The image with every phrase's mask filled and outlined, and a legend below it, `note` at its end; RGB.
 
     Images with a long side under 768 px are enlarged and those over 4096 px reduced, so the result is readable whatever
     comes in. Phrase n has the colour `palette.color(n)` and the number n + 1.
@@ -102,7 +102,7 @@ def render(image: Image.Image, phrases: Sequence[OverlayPhrase], caption: str) -
     _number(picture, shapes, footings, unit)
 
     width = max(picture.width, _NARROWEST_CANVAS)
-    strip = legend.render(caption, [(p.text, p.span) for p in phrases], width, unit)
+    strip = legend.render(caption, [(p.text, p.span) for p in phrases], width, unit, note)
     canvas = Image.new("RGB", (width, picture.height + (strip.height if strip else 0)), "white")
     canvas.paste(picture, ((width - picture.width) // 2, 0))
     if strip:

@@ -159,7 +159,8 @@ def _database(postgres: PostgresServer, template: str) -> Iterator[str]:
     try:
         yield postgres.url_of(name)
     finally:
-        _execute(postgres.url, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        # FORCE ends whatever works in the database. That may be autovacuum, which only a superuser may end so.
+        _execute(postgres.admin_url, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 def _execute(url: str, statement: sql.Composed) -> None:

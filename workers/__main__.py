@@ -71,7 +71,8 @@ def _positive(text: str) -> int:
 
 
 def _stop(_number: int, _frame: object) -> None:
-    sys.exit(0)
+    # An exception would be lost where a callback is what the signal interrupts, and each import makes one.
+    os._exit(0)
 
 
 if __name__ == "__main__":

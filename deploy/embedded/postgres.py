@@ -59,6 +59,11 @@ class PostgresServer(Unit):
     def url_of(self, database: str) -> str:
         return f"postgresql+psycopg://{ROLE}:{self._password(ROLE)}@{ports.HOST}:{self.port}/{database}"
 
+    @property
+    def admin_url(self) -> str:
+        """The libpq URL of the cluster's superuser, for whoever looks after the cluster; the service does without."""
+        return f"postgresql://{ADMIN}:{self._password(ADMIN)}@{ports.HOST}:{self.port}/postgres"
+
     def choose_ports(self, again: bool) -> bool:
         (self.port,) = ports.claim(self.data_dir / "port", again=again)
         return True
@@ -94,8 +99,7 @@ class PostgresServer(Unit):
 
     def finish(self) -> None:
         """Make the role and its database where they are missing."""
-        admin = f"host={ports.HOST} port={self.port} user={ADMIN} password={self._password(ADMIN)} dbname=postgres"
-        with psycopg.connect(admin, autocommit=True) as connection:
+        with psycopg.connect(self.admin_url, autocommit=True) as connection:
             if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [ROLE]).fetchone():
                 password = sql.Literal(self._password(ROLE))
                 statement = sql.SQL("CREATE ROLE {} LOGIN CREATEDB PASSWORD {}").format(sql.Identifier(ROLE), password)

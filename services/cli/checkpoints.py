@@ -3,7 +3,6 @@
 They need the model's libraries, which not every installation of the command has; so those are imported when asked for.
 """
 
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from services.cli import interrupts
 from services.cli.packages import needed
 from shared.errors import InvalidInput
 
@@ -69,7 +69,7 @@ def convert(
         from shared.model import convert as conversion
 
         stored = None if dtype is None else _dtype(dtype)
-        with _progress("weights") as progress:
+        with _making("weights") as progress:
             if to_reference:
                 config = conversion.to_reference(source, destination, stored, progress)
             else:
@@ -107,7 +107,7 @@ def init(
             raise InvalidInput("--config", f"{error}.", "Enlarge llm.vocab_size.") from error
         folder = destination or RANDOM / f"{sizes.name}-random"
         place, stored = resolve_device(device), _dtype(dtype)
-        with appearing(folder) as fresh, _progress("weights") as progress:
+        with _making("weights") as progress, appearing(folder) as fresh:
             random_weights.write_random(fresh, sizes, tokenizer, seed, device=place, dtype=stored, progress=progress)
     print(f"{folder} holds {sizes.name} with random weights, {_size(folder)}")
 
@@ -158,16 +158,29 @@ def _size(folder: Path) -> str:
 
 
 @contextmanager
-def _progress(noun: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr, where somebody watches it."""
+def _making(noun: str) -> Iterator[Callable[[int, int], None]]:
+    """Around the making of a folder: a bar on stderr, where somebody watches it.
+
+    An interrupt waits for the next step of the bar, so that the folder that is being made vanishes at whatever moment
+    the interrupt comes.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+    # What the parts of a model import when they are built takes seconds, in which an interrupt would have to wait.
+    from shared.model import lmm, pixel_decoder, vision_encoders  # noqa: F401
+
     console = Console(stderr=True)
     columns = (MofNCompleteColumn(), TextColumn(noun), BarColumn(bar_width=24), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
-        bar = shown.add_task(noun, total=None)
-        yield lambda done, total: shown.update(bar, completed=done, total=total)
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    with interrupts.held_back() as check, bar:
+        task = bar.add_task(noun, total=None)
+
+        def step(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+            check()
+
+        yield step
 
 
 @contextmanager
@@ -175,28 +188,19 @@ def faults(argument: str, remedy: str) -> Iterator[None]:
     """What can be wrong with the files of a command, as an error that the command line says in one line.
 
     argument: the one that names what is read, and remedy: what to do about it; a fault of what is made is DST's.
-    A polite end by SIGTERM unwinds like Ctrl-C, so that a folder that is being made vanishes.
     """
-    before = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        with needed("model"):
-            from safetensors import SafetensorError
+    with needed("model"):
+        from safetensors import SafetensorError
 
-            from shared.model.appearing import DestinationError
-            from shared.model.checkpoint import CheckpointError
+        from shared.model.appearing import DestinationError
+        from shared.model.checkpoint import CheckpointError
 
-            try:
-                yield
-            except DestinationError as error:
-                raise InvalidInput("DST", f"{error}.", "Name a new folder, where there is room to write it.") from error
-            except (CheckpointError, SafetensorError) as error:
-                raise InvalidInput(argument, f"{error}.", remedy) from error
-            except OSError as error:
-                what = f"{error.filename or 'a file'}: {error.strerror or error}."
-                raise InvalidInput(argument, what, remedy) from error
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt
+        try:
+            yield
+        except DestinationError as error:
+            raise InvalidInput("DST", f"{error}.", "Name a new folder, where there is room to write it.") from error
+        except (CheckpointError, SafetensorError) as error:
+            raise InvalidInput(argument, f"{error}.", remedy) from error
+        except OSError as error:
+            what = f"{error.filename or 'a file'}: {error.strerror or error}."
+            raise InvalidInput(argument, what, remedy) from error

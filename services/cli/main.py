@@ -1,7 +1,7 @@
 """`glamm`: start the service, and use one that runs.
 
 Exit codes: 0 done, 1 a job failed, the service does not answer or a comparison does not hold, 2 the input is wrong,
-130 stopped by Ctrl-C.
+130 stopped by Ctrl-C or, while it makes a folder, by SIGTERM or SIGHUP.
 """
 
 import sys
@@ -195,8 +195,6 @@ def main() -> None:
         if message:
             print(f"glamm: {message} See `glamm --help`.", file=sys.stderr)
         code = error.exit_code
-    except KeyboardInterrupt:
-        code = 130
     except BrokenPipeError:
         # Whoever read our output has gone; a handle that goes nowhere keeps the interpreter's last flush quiet.
         sys.stdout = open("/dev/null", "w")  # noqa: PTH123, SIM115

@@ -12,7 +12,7 @@ _SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def caption(job: schema.Job) -> Text:
-    """The answer of a job that succeeded; phrases that stand nowhere in it follow behind it."""
+    """The answer of a job that succeeded; behind it the phrases that stand nowhere in it, and what was not found."""
     if job.result is None:
         raise ValueError(f"job {job.id} has no result: it is {job.state}")
     phrases = job.result.phrases
@@ -23,6 +23,10 @@ def caption(job: schema.Job) -> Text:
     for n in outside:
         line.append("  ")
         line.append(_phrase(phrases[n].text or _where(phrases[n].box), n))
+    answers = job.result.answers
+    note = legend.unfound((answer.expression, any(phrases[n].area for n in answer.phrases)) for answer in answers)
+    if note:
+        line.append(f"\n{note}", style="yellow")
     return line
 
 

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,8 @@ from shared.model import stand_in_tokenizer
 from shared.model.checkpoint import read_config
 from shared.stages.glamm import Glamm
 from tests.tiny import TINY
+
+from .conftest import PATIENCE
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 Glamm_ = Callable[..., tuple[int, str, str]]
@@ -121,16 +123,30 @@ def test_init_says_what_it_cannot_do(glamm: Glamm_, tmp_path: Path) -> None:
     assert not made.exists()
 
 
-def test_an_ended_command_leaves_nothing(tmp_path: Path) -> None:
-    """Stopped while it makes a model of very many layers."""
+@pytest.fixture
+def making(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
+    """The command while it makes a model of very many layers, of which nothing may be left at the end."""
     sizes = tmp_path / "sizes.json"
     sizes.write_text(TINY.to_json().replace('"layers": 2', '"layers": 1000'))
     command = [sys.executable, "-m", "services.cli", "init", str(tmp_path / "made"), "--config", str(sizes), "--random"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
         while not list(tmp_path.glob(".made.*")):
             assert running.poll() is None, running.stderr.read()
             time.sleep(0.05)
-        running.send_signal(signal.SIGTERM)
-        assert running.wait(30) == 130
+        yield running
         assert running.stderr.read() == ""
     assert list(tmp_path.iterdir()) == [sizes]
+
+
+def test_an_ended_command_leaves_nothing(making: "subprocess.Popen[str]") -> None:
+    making.send_signal(signal.SIGTERM)
+    assert making.wait(PATIENCE) == 130
+
+
+def test_a_command_that_is_interrupted_again_and_again_leaves_nothing(making: "subprocess.Popen[str]") -> None:
+    while making.poll() is None:
+        making.send_signal(signal.SIGINT)
+        time.sleep(0.005)
+    # Once all is cleaned up, an interrupt may end the process before it exits by itself.
+    assert making.returncode in (130, -signal.SIGINT)

@@ -10,14 +10,14 @@ from shared import palette
 from shared.errors import InvalidInput
 
 
-def phrase(n: int, text: str | None, span: tuple[int, int] | None) -> dict[str, Any]:
+def phrase(n: int, text: str | None, span: tuple[int, int] | None, area: int = 10) -> dict[str, Any]:
     return {
         "n": n,
         "text": text,
         "span": span,
         "mask": {"size": [48, 64], "counts": "P`0"},
         "box": [1.0, 2.0, 30.0, 40.0],
-        "area": 10,
+        "area": area,
         "score": 0.9,
         "mask_url": f"/jobs/x/masks/{n}.png",
     }
@@ -59,6 +59,28 @@ def test_phrases_stand_in_the_caption_in_the_colours_of_the_overlay(job):
 def test_phrases_without_a_place_in_the_text_follow_it(job):
     line = terminal.caption(job(result=result("Sure.", phrase(0, "the left dog", None), phrase(1, None, None))))
     assert line.plain == "Sure.  the left dog¹  at 1, 2, 30, 40²"
+
+
+def answer(text: str, expression: str | None, *phrases: int) -> dict[str, Any]:
+    return {"text": text, "span": (0, len(text)), "expression": expression, "box": None, "phrases": list(phrases)}
+
+
+def test_an_expression_that_found_nothing_is_named_whatever_the_model_says_of_it(job):
+    said = result("Sure.\nNo.\nSure.", phrase(0, "the dog", None), phrase(1, "the fog", None, area=0))
+    said["answers"] = [
+        answer("Sure.", "the dog", 0),
+        answer("No.", "the dog [left]"),
+        answer("Sure.", "the fog", 1),
+    ]
+    line = terminal.caption(job(result=said))
+    assert line.plain.splitlines()[-1] == "Nothing found for “the dog [left]”, “the fog”."
+    assert "the dog¹" in line.plain
+
+
+def test_an_answer_about_no_expression_finds_nothing_amiss(job):
+    said = result("A quiet street.")
+    said["answers"] = [answer("A quiet street.", None)]
+    assert terminal.caption(job(result=said)).plain == "A quiet street."
 
 
 def test_text_that_looks_like_markup_is_shown_as_it_is(job):

@@ -61,6 +61,16 @@ def test_postgres_is_durable_and_its_role_may_not_run_programs(postgres: Postgre
             connection.execute("COPY (SELECT 1) TO PROGRAM 'cat'")
 
 
+def test_what_the_role_may_not_end_the_superuser_may(postgres: PostgresServer) -> None:
+    """Autovacuum may work in a database that the role wants to drop."""
+    with connect(postgres) as role, psycopg.connect(postgres.admin_url, autocommit=True) as admin:
+        role.execute("CREATE DATABASE doomed")
+        with psycopg.connect(postgres.admin_url, dbname="doomed"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                role.execute("DROP DATABASE doomed WITH (FORCE)")
+            admin.execute("DROP DATABASE doomed WITH (FORCE)")
+
+
 def test_postgres_lets_nobody_in_without_its_password(postgres: PostgresServer) -> None:
     with pytest.raises(psycopg.OperationalError, match="password"):
         psycopg.connect(host=ports.HOST, port=postgres.port, user="glamm", password="glamm", dbname="glamm")

@@ -61,6 +61,21 @@ async def test_a_caption_without_phrases_has_an_overlay_too(api, backstage, job_
     assert (await api.get(f"/jobs/{job_id}/masks/0.png")).status_code == 404
 
 
+async def test_the_overlay_names_an_expression_that_found_nothing(api, backstage, png) -> None:
+    """Below the same picture and the same words of the model, the legend differs."""
+
+    async def overlay(expression: str) -> np.ndarray:
+        data = {"task": "refseg", "expressions": f'["{expression}"]'}
+        job = (await api.post("/jobs", files={"image": ("a.png", png)}, data=data)).json()
+        backstage.succeed(UUID(job["id"]), Result((Answer("No.", "No."),), "weights-1"))
+        return np.asarray(opened(await api.get(f"/jobs/{job['id']}/overlay.png")))
+
+    dog, cat = await overlay("the dog"), await overlay("the cat")
+    picture = 768 * 32 // 48
+    np.testing.assert_array_equal(dog[:picture], cat[:picture])
+    assert not np.array_equal(dog[picture:], cat[picture:])
+
+
 @pytest.mark.parametrize("path", ["masks/0.png", "overlay.png"])
 async def test_a_job_without_a_result_has_no_pictures(api, backstage, job_id, path: str) -> None:
     queued = await api.get(f"/jobs/{job_id}/{path}")

@@ -145,6 +145,20 @@ def test_the_legend_shows_each_phrase_in_its_ink():
     assert {palette.ink(0), palette.ink(1), palette.tint(0), palette.tint(1)} <= colors
 
 
+def test_a_note_stands_in_the_legend_and_no_phrase_is_looked_up_in_it():
+    note = legend.unfound([("the dog on the left", False), ("the cat", True), (None, False)])
+    assert note == "Nothing found for “the dog on the left”."
+    assert legend.render("", [], 900, 1.0, note) is not None
+    found = [("the dog", None)]
+    bare, noted = (legend.render("Sure.", found, 900, 1.0, text) for text in ("", note))
+    assert bare is not None
+    assert noted is not None
+    assert bare.height == noted.height
+    first = slice(0, 150)
+    np.testing.assert_array_equal(np.asarray(bare)[:, first], np.asarray(noted)[:, first])
+    assert not np.array_equal(np.asarray(bare), np.asarray(noted))
+
+
 def test_a_long_caption_wraps_and_an_endless_word_is_cut():
     one = legend.render("short", [], 600, 1.0)
     many = legend.render("word " * 100, [], 600, 1.0)

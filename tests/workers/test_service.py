@@ -160,6 +160,23 @@ def test_a_worker_says_that_it_is_well(worker: StartWorker, tmp_path: Path, monk
     assert probe() == 1
 
 
+def test_a_worker_that_is_told_to_stop_while_it_imports_ends(tmp_path: Path) -> None:
+    """Even inside a callback, where Python only prints what is raised and goes on."""
+    told = "signal.raise_signal(signal.SIGTERM)"
+    (tmp_path / "torch.py").write_text(
+        f"import signal, weakref\nthing = set()\nlost = weakref.ref(thing, lambda _: {told})\ndel thing\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-m", "workers", "--stages", "pixel"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(REPOSITORY)])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

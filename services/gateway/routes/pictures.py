@@ -7,9 +7,10 @@ from fastapi import APIRouter, Path, Response
 
 from services.gateway import openapi
 from services.gateway.gateway import Current, JobId
-from shared import images, jobs, masks
+from shared import images, jobs, legend, masks
 from shared.errors import Conflict, NotFound
 from shared.overlay import OverlayPhrase, render
+from shared.tasks import Ask, Task
 
 router = APIRouter(tags=["jobs"])
 
@@ -46,7 +47,7 @@ async def get_overlay(job_id: JobId, gateway: Current) -> Response:
         data = await gateway.on_network(gateway.objects.get, view.image.object_key)
     except NotFound:
         raise deleted from None
-    return _png(await gateway.on_picture(_draw, data, result))
+    return _png(await gateway.on_picture(_draw, data, view.ask, result))
 
 
 def _result(view: jobs.JobView) -> jobs.Result:
@@ -58,10 +59,12 @@ def _result(view: jobs.JobView) -> jobs.Result:
     raise Conflict(f"The job {view.id} is not finished ({view.state}).", remedy=f"Wait: GET /jobs/{view.id}?wait=30.")
 
 
-def _draw(data: bytes, result: jobs.Result) -> bytes:
+def _draw(data: bytes, ask: Ask, result: jobs.Result) -> bytes:
     phrases = [OverlayPhrase(phrase.text, phrase.rle, phrase.box, phrase.span) for phrase in result.phrases]
+    found = [any(phrase.area for phrase in answer.phrases) for answer in result.answers]
+    note = legend.unfound(zip(ask.expressions, found, strict=True) if ask.task is Task.REFSEG else ())
     buffer = BytesIO()
-    render(images.decode(data), phrases, result.text).save(buffer, "PNG")
+    render(images.decode(data), phrases, result.text, note).save(buffer, "PNG")
     return buffer.getvalue()
 
 

@@ -1,0 +1,105 @@
+"""Signals at moments that are bad for them."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from services.cli.interrupts import Interrupted, held_back
+from tests.deploy.compose import ROOT
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@pytest.fixture(autouse=True)
+def before() -> Iterator[list[object]]:
+    """The handlers of this process, which it gets back in the end."""
+    handlers = [signal.getsignal(number) for number in SIGNALS]
+    yield handlers
+    for number, handler in zip(SIGNALS, handlers, strict=True):
+        signal.signal(number, handler)
+
+
+def handlers() -> list[object]:
+    return [signal.getsignal(number) for number in SIGNALS]
+
+
+def test_an_interrupt_while_the_command_imports_is_an_exit_code(tmp_path: Path) -> None:
+    """It comes inside an `exec` of text, by which Python itself would take the process for one that SIGINT ended."""
+    (tmp_path / "typer.py").write_text("exec('import signal; signal.raise_signal(signal.SIGINT)')")
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    ended = subprocess.run(
+        [sys.executable, "-m", "services.cli", "version"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
+def stopped(work: Callable[[Callable[[], None], list[str]], None]) -> list[str]:
+    """What the work has done, while signals were held back, by the time that one of them stopped it."""
+
+    def run() -> None:
+        with held_back() as check:
+            work(check, done)
+
+    done: list[str] = []
+    with pytest.raises(Interrupted):
+        run()
+    return done
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_that_is_held_back_waits_for_the_next_check(number: signal.Signals) -> None:
+    def work(check: Callable[[], None], done: list[str]) -> None:
+        check()
+        signal.raise_signal(number)
+        done.append("not cut short")
+        check()
+        done.append("never")
+
+    assert stopped(work) == ["not cut short"]
+    assert handlers() == [signal.SIG_DFL] * 3, "nothing is left to clean up"
+
+
+def test_a_clean_up_is_not_cut_short_by_another_signal() -> None:
+    def work(check: Callable[[], None], done: list[str]) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        try:
+            check()
+        finally:
+            signal.raise_signal(signal.SIGINT)
+            done.append("cleaned up")
+
+    assert stopped(work) == ["cleaned up"]
+
+
+def test_a_signal_after_the_last_check_ends_the_command_all_the_same() -> None:
+    def work(_check: Callable[[], None], done: list[str]) -> None:
+        signal.raise_signal(signal.SIGINT)
+        done.append("whole")
+
+    assert stopped(work) == ["whole"]
+
+
+def test_without_a_signal_all_is_as_before(before: list[object]) -> None:
+    with held_back() as check:
+        check()
+        assert handlers() != before
+    assert handlers() == before
+
+
+def test_what_the_process_was_told_to_ignore_it_goes_on_ignoring() -> None:
+    """As under nohup, or in the background of a script."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with held_back() as check:
+        signal.raise_signal(signal.SIGHUP)
+        check()
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
