@@ -115,6 +115,8 @@ class BatchStream(IterableDataset[Batch | Unusable]):
 
 def open_picture(sample: Sample) -> Image.Image:
     """RGB. Raises DataError where there is no readable picture."""
+    if isinstance(sample.image, Image.Image):
+        return sample.image
     try:
         with Image.open(sample.image) as picture:
             return picture.convert("RGB")

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, mode
 from shared.errors import InvalidInput
 from shared.settings import SHIPPED_CHECKPOINT
 from training.losses import BCE_WEIGHT, DICE_WEIGHT, TEXT_WEIGHT
+from training.scenes.scene import Split
 
 Number = Annotated[float, Strict(False)]
 """Read leniently, since YAML takes `3e-4`, without a point, for text."""
@@ -94,10 +95,10 @@ class SemanticSource(_Source):
 
 
 class ScenesSource(_Source):
-    """Composed scenes, written as GranD-f into the output folder before training begins."""
+    """Composed scenes with conversations of all tasks, drawn as they are needed; in validation, with captions alone."""
 
     kind: Literal["scenes"]
-    split: Literal["train", "test"] = "train"
+    split: Split = "train"
     first: Natural = 0
     count: Count
 

@@ -19,7 +19,7 @@ from training.data.mixture import Mixture, Share
 from training.data.sample import REMEDY
 from training.report import Reporter
 from training.schedule import rate_share
-from training.sources import open_sources, write_scenes
+from training.sources import open_sources
 from training.start import build_network, write_checkpoint
 from training.state import State, load_state
 from training.trained import trained_parameters
@@ -101,14 +101,11 @@ class Training:
         config = self.config
         checked = config.validation.data if config.validation is not None else []
         config.output.mkdir(parents=True, exist_ok=True)
-        if self.accelerator.is_main_process:
-            write_scenes([*config.data, *checked], config.output)
-        self.accelerator.wait_for_everyone()
-        self._mixture = Mixture(open_sources(config.data, config.output, "data"), config.seed)
+        self._mixture = Mixture(open_sources(config.data, "data"), config.seed)
         self._batcher = batcher
         self._validation: Validation | None = None
         if config.validation is not None:
-            opened = open_sources(checked, config.output, "validation.data", plain_questions=True)
+            opened = open_sources(checked, "validation.data", for_validation=True)
             datasets = [dataset for dataset, _ in opened]
             self._validation = Validation(datasets, config.validation, batcher, resolve_dtype(config.precision))
 

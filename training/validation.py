@@ -13,7 +13,6 @@ from shared.stages.pixel import PixelStage
 from shared.stages.vision import VisionStage
 from training.batches import Batcher, open_picture, truth_masks
 from training.config import ValidationConfig
-from training.data.grounded import GroundedCaptions
 from training.data.mixture import draw
 from training.data.sample import Dataset, Sample
 from training.metrics.masks import overlaps, paired_iou
@@ -33,7 +32,7 @@ class Validation:
         records = [(dataset, index) for dataset in datasets for index in range(len(dataset))]
         chosen = records[:: max(1, len(records) // config.samples)][: config.samples]
         self._samples = [draw(dataset, index) for dataset, index in chosen]
-        grounded = [record for record in chosen if isinstance(record[0], GroundedCaptions)]
+        grounded = [record for record in chosen if record[0].captions]
         self._captions = [draw(dataset, index) for dataset, index in grounded[: config.captions]]
 
     def run(self, network: GlammNetwork, accelerator: Accelerator) -> dict[str, float]:

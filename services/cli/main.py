@@ -127,6 +127,20 @@ def train(
 
 
 @app.command()
+def scenes(
+    split: Annotated[str, typer.Option(help="train, test, or compositional: pairs that training never meets.")],
+    seed: Annotated[int, typer.Option(min=0, help="Number of the first scene.")],
+    count: Annotated[int, typer.Option(min=1, help="How many scenes.")],
+    out: Annotated[Path, typer.Option(help="The folder for images and ground truth.")],
+    side: Annotated[int, typer.Option(min=64, max=2048, help="Pixels of a picture's side.")] = 256,
+) -> None:
+    """Compose scenes with exact masks, captions, expressions and questions, in the forms that evaluation reads."""
+    from services.cli import scenes as composed
+
+    composed.write(split, seed, count, out, side)
+
+
+@app.command()
 def ready(url: Url = None, data: Data = UP_DATA) -> None:
     """Say whether a service can take jobs: exit code 0 if so, 1 with the reason if not."""
     from services.cli import locate

@@ -19,7 +19,7 @@ from shared.stages.glamm import Glamm
 from training.batches import Batch
 from training.config import TrainingConfig
 from training.loop import Training, fit
-from training.scenes.samples import write_samples
+from training.scene_sets import SceneSet, write
 from training.trained import merged_state
 
 CONFIGS = Path(__file__).parents[2] / "training" / "configs"
@@ -176,12 +176,12 @@ def test_a_finished_run_has_nothing_left_to_do_and_another_is_refused(tmp_path: 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_picture_that_is_missing_ends_the_run_with_its_record(tmp_path: Path, workers: int) -> None:
-    (folder := tmp_path / "scenes-train-0-2").mkdir()
-    write_samples(folder, range(2), "train")
-    (folder / "train_000001.png").unlink()
+    list(write(SceneSet("train", 0, 2), tmp_path / "set", side=64))
+    (tmp_path / "set" / "images" / "train_0000001.png").unlink()
+    files = {"annotations": str(tmp_path / "set" / "annotations.json"), "images": str(tmp_path / "set" / "images")}
     batch = {"per_device": 8, "accumulation": 1, "max_length": 512, "workers": workers}
-    with pytest.raises(InvalidInput, match=r"record 1: .*train_000001\.png is no readable picture"):
-        fit(short(tmp_path, data=[{"kind": "scenes", "count": 2}], batch=batch))
+    with pytest.raises(InvalidInput, match=r"record 1: .*train_0000001\.png is no readable picture"):
+        fit(short(tmp_path, data=[{"kind": "grandf"} | files], batch=batch))
 
 
 def test_a_state_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -51,4 +51,4 @@ class Captions(Dataset):
 
     def sample(self, index: int, rng: Generator) -> Sample:
         path, caption = self._records[index]
-        return Sample(path, (Turn(templates.choose(templates.CAPTION, rng), caption),), self.source, index)
+        return Sample(path, (Turn(templates.usual(templates.CAPTION, rng), caption),), self.source, index)

@@ -36,6 +36,8 @@ class GroundedCaptions(Dataset):
     plain_question: always the service's own instruction, as evaluation asks it.
     """
 
+    captions = True
+
     def __init__(self, source: Path, records: Sequence[GroundedCaption], plain_question: bool = False) -> None:
         # Without a phrase there is nothing to ground.
         self.source, self.plain_question = source, plain_question

@@ -126,7 +126,7 @@ class ReferringSegmentation(_Objects):
     """Each turn asks for the mask of an expression."""
 
     def _turn(self, referred: Referred, expression: str, rng: Generator) -> Turn:
-        answer = templates.choose(templates.SEGMENTED, rng)
+        answer = templates.usual(templates.SEGMENTED, rng)
         return Turn(templates.referring(expression, rng), answer, masks=(referred.mask,))
 
 
@@ -134,4 +134,4 @@ class RegionDescriptions(_Objects):
     """Each turn asks for the words about a box."""
 
     def _turn(self, referred: Referred, expression: str, rng: Generator) -> Turn:
-        return Turn(templates.choose(templates.REGION, rng), expression, boxes=(referred.box,))
+        return Turn(templates.usual(templates.REGION, rng), expression, boxes=(referred.box,))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from numpy.random import Generator
+from PIL.Image import Image
 
 from shared.errors import InvalidInput
 from shared.masks import Box, Mask
@@ -43,9 +44,11 @@ class Turn:
 
 @dataclass(frozen=True)
 class Sample:
-    """source and index say which record of which file it was made from."""
+    """image: a file, or the picture itself where it was made on the spot. source and index say which record of which
+    file it was made from.
+    """
 
-    image: Path
+    image: Path | Image
     turns: tuple[Turn, ...]
     source: Path
     index: int
@@ -55,7 +58,12 @@ class Sample:
 
 
 class Dataset(ABC):
-    """Records of one file, or of files that belong together. Reading it has checked every record's form."""
+    """Records of one file, or of files that belong together. Reading it has checked every record's form.
+
+    captions: whether each sample is one question that is answered with a grounded caption.
+    """
+
+    captions: bool = False
 
     @abstractmethod
     def __len__(self) -> int: ...

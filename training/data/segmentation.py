@@ -40,6 +40,18 @@ class CocoMask:
         return np.asarray(coco.decode(coco.merge(coded)), dtype=np.bool_)
 
 
+@dataclass(frozen=True, eq=False)
+class MadeMask:
+    """A mask that is there already, as `MaskSource`."""
+
+    mask: Mask
+
+    def decode(self, height: int, width: int) -> Mask:
+        if self.mask.shape != (height, width):
+            raise ValueError(f"the mask is {self.mask.shape[1]} × {self.mask.shape[0]} pixels, its picture not")
+        return self.mask
+
+
 @dataclass(frozen=True)
 class LabelMask:
     """The pixels of a label picture that have one of its values, as `MaskSource`."""

@@ -51,7 +51,7 @@ class SemanticSegmentation(Dataset):
 
     def _present(self, labels: Path, label: int, rng: Generator) -> Turn:
         question = templates.referring(self._classes[label], rng)
-        return Turn(question, templates.choose(templates.SEGMENTED, rng), masks=(LabelMask(labels, label),))
+        return Turn(question, templates.usual(templates.SEGMENTED, rng), masks=(LabelMask(labels, label),))
 
     def _absent(self, rng: Generator) -> Turn:
         name = templates.choose(tuple(self._classes.values()), rng)

@@ -1,11 +1,16 @@
-"""Procedural backgrounds: eight named kinds, each drawn from noise in about a millisecond."""
+"""Backgrounds: named textures drawn from noise, plain walls, and windows of photographs, in a millisecond or two."""
 
 from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
 
 import numpy as np
+import skimage
 from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image
+
+from training.scenes.colours import PAINTS
 
 Field = NDArray[np.float32]
 
@@ -105,6 +110,41 @@ def _snow(rng: Generator, height: int, width: int) -> Field:
     return tint - drifts + (_grain(rng, height, width) * 12)[..., None]
 
 
+def _gravel(rng: Generator, height: int, width: int) -> Field:
+    stones = _smooth(rng, height, width, height // 7, width // 7) - 0.5
+    shade = stones * 110 + _grain(rng, height, width) * 40
+    return _colour(rng, 150, 146, 140) + shade[..., None]
+
+
+def _wall(paint: str, rng: Generator, height: int, width: int) -> Field:
+    """Plain paint, paler than a thing of its colour, that darkens to one side."""
+    code = PAINTS[paint][0]
+    full = np.array([int(code[i : i + 2], 16) for i in (1, 3, 5)], np.float32)
+    pale = full + (255 - full) * np.float32(rng.uniform(0.3, 0.5))
+    wall = _ramp(height, pale * np.float32(rng.uniform(0.9, 1.05)), pale * np.float32(rng.uniform(0.7, 0.95)))
+    return np.broadcast_to(wall, (height, width, 3))
+
+
+@cache
+def _photographs() -> tuple[Image.Image, ...]:
+    """The free photographs that scikit-image ships inside its package."""
+    folder = Path(skimage.__file__).parent / "data"
+    return tuple(Image.open(folder / name).convert("RGB") for name in _PHOTOGRAPHS)
+
+
+def _photograph(rng: Generator, height: int, width: int) -> Field:
+    """A window of a photograph, mirrored or not."""
+    photo = _photographs()[int(rng.integers(len(_PHOTOGRAPHS)))]
+    side = rng.uniform(0.5, 1.0) * min(photo.width / width, photo.height / height)
+    across, down = side * width, side * height
+    x, y = rng.uniform(0, photo.width - across), rng.uniform(0, photo.height - down)
+    window = photo.resize((width, height), Image.Resampling.BILINEAR, (x, y, x + across, y + down), reducing_gap=2.0)
+    pixels = np.asarray(window, np.float32)
+    return pixels[:, ::-1] if rng.random() < 0.5 else pixels
+
+
+_PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "hubble_deep_field.jpg", "rocket.jpg")
+_WALLS = ("red", "yellow", "green", "blue", "purple", "gray")
 _PAINTERS: dict[str, Callable[[Generator, int, int], Field]] = {
     "a grassy field": _grass,
     "a sandy beach": _sand,
@@ -114,6 +154,9 @@ _PAINTERS: dict[str, Callable[[Generator, int, int], Field]] = {
     "a wooden floor": _wooden_floor,
     "water": _water,
     "snow": _snow,
+    "gravel": _gravel,
+    "a photograph": _photograph,
+    **{f"a {name} wall": partial(_wall, name) for name in _WALLS},
 }
 
 BACKGROUNDS: tuple[str, ...] = tuple(_PAINTERS)

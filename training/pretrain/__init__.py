@@ -1,0 +1,1 @@
+"""Image encoders from nothing, for a small model that has no released CLIP and SAM to begin with."""

@@ -1,0 +1,120 @@
+"""One stretch of training from a stream of examples, which goes on where it stopped."""
+
+import json
+import math
+import time
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
+
+from training.pretrain.optimisers import optimisers
+
+WARMUP = 100
+COOLING = 0.3
+LOG_EVERY = 50
+SAVE_EVERY = 250
+
+
+@dataclass(frozen=True)
+class Phase:
+    """name: of its files. It ends after `steps` batches; rate: the learning rate before it cools."""
+
+    name: str
+    steps: int
+    batch: int
+    rate: float
+
+
+class Learner(nn.Module, ABC):
+    """What a phase trains."""
+
+    @abstractmethod
+    def examples(self, first: int, batch: int) -> Iterator[Any]:
+        """Endless batches from scene number `first` on."""
+
+    @abstractmethod
+    def forward(self, batch: Any) -> tuple[Tensor, dict[str, float]]:
+        """The loss of a batch and figures to log."""
+
+
+def learning_rate(phase: Phase, step: int) -> float:
+    """Linear warm-up, then constant, then over the last COOLING share of the steps down to a twentieth.
+
+    So a run may be given more or fewer steps at any time before it cools: what it did so far stays what it would be.
+    """
+    warm = min(1.0, (step + 1) / WARMUP)
+    left = (phase.steps - step) / max(1.0, COOLING * phase.steps)
+    return phase.rate * warm * (0.05 + 0.95 * min(1.0, left))
+
+
+def saved(folder: Path, name: str) -> dict[str, Tensor]:
+    """What the phase of that name has learned so far. Raises FileNotFoundError where it has not begun."""
+    state: dict[str, Tensor] = torch.load(folder / f"{name}.pt", weights_only=True)["model"]
+    return state
+
+
+class _Stream(IterableDataset[Any]):
+    """A learner's batches from a scene on."""
+
+    def __init__(self, learner: Learner, first: int, batch: int) -> None:
+        self.learner, self.first, self.batch = learner, first, batch
+
+    def __iter__(self) -> Iterator[Any]:
+        return self.learner.examples(self.first, self.batch)
+
+
+def run(phase: Phase, model: Learner, folder: Path, first_scene: int, workers: int = 0) -> None:
+    """Steps to the phase's end, from its last saved state where there is one.
+
+    workers: processes that compose batches, none or one; the batches are the same.
+
+    The folder gets `NAME.pt` (weights, optimiser, step) every SAVE_EVERY steps and a line of figures in `NAME.jsonl`
+    every LOG_EVERY.
+    """
+    trained = list(model.parameters())
+    chosen = optimisers(model.named_parameters())
+    state_file, log_file = folder / f"{phase.name}.pt", folder / f"{phase.name}.jsonl"
+    done = 0
+    if state_file.exists():
+        state = torch.load(state_file, weights_only=True)
+        model.load_state_dict(state["model"])
+        for (optimiser, _), before in zip(chosen, state["optimisers"], strict=True):
+            optimiser.load_state_dict(before)
+        done = state["step"]
+    stream = _Stream(model, first_scene + done * phase.batch, phase.batch)
+    batches = iter(DataLoader(stream, batch_size=None, num_workers=workers, generator=torch.Generator()))
+    seen: dict[str, list[float]] = defaultdict(list)
+    began = time.monotonic()
+    for step in range(done, phase.steps):
+        # So that a resumed run draws what an uninterrupted one would.
+        torch.manual_seed(step)
+        loss, figures = model(next(batches))
+        model.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(trained, 1.0)
+        for optimiser, share in chosen:
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate(phase, step) * share
+            optimiser.step()
+        for name, value in ({"loss": loss.item()} | figures).items():
+            if not math.isnan(value):
+                seen[name].append(value)
+        if (step + 1) % LOG_EVERY == 0:
+            means = {name: round(sum(values) / len(values), 4) for name, values in seen.items()}
+            line = json.dumps({"step": step + 1, "seconds": round(time.monotonic() - began), **means})
+            with log_file.open("a") as log:
+                log.write(line + "\n")
+            print(phase.name, line, flush=True)
+            seen.clear()
+        if (step + 1) % SAVE_EVERY == 0 or step + 1 == phase.steps:
+            partial = state_file.with_suffix(".partial")
+            memories = [optimiser.state_dict() for optimiser, _ in chosen]
+            torch.save({"model": model.state_dict(), "optimisers": memories, "step": step + 1}, partial)
+            partial.replace(state_file)
