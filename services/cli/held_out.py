@@ -1,16 +1,12 @@
 """Held-out scenes: pictures that no training saw, with every task's ground truth, as `glamm scenes` writes them."""
 
 import hashlib
-import io
 import shutil
 from collections.abc import Mapping
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
-
-import typer
 
 from services.cli.asking import Kind
 from services.cli.packages import needed
@@ -63,14 +59,11 @@ def scenes(asked: HeldOut, beside: Path) -> Path:
 
 
 def _write(asked: HeldOut, folder: Path) -> None:
-    """`glamm scenes`, in this process; it would tell a name that the folder has only until it is whole."""
-    from services.cli.main import app
-
-    options = {"--split": asked.split.value, "--seed": asked.seed, "--count": asked.count, "--out": folder}
-    with redirect_stdout(io.StringIO()):
-        code = app(["scenes", *(str(word) for pair in options.items() for word in pair)], standalone_mode=False)
-    if code:
-        raise typer.Exit(code)  # it has said why
+    """As `glamm scenes` does, with pictures of its usual size."""
+    with needed("training"):
+        from services.cli.scenes import compose
+        from training.scenes.compose import SIDE
+    compose(asked.split.value, asked.seed, asked.count, folder, SIDE)
 
 
 def _generator() -> str:

@@ -12,6 +12,12 @@ from shared.errors import InvalidInput
 
 
 def write(split: str, seed: int, count: int, out: Path, side: int) -> None:
+    """Compose the scenes, and say so."""
+    compose(split, seed, count, out, side)
+    print(f"{out}: {plural(count, 'scene')}")
+
+
+def compose(split: str, seed: int, count: int, out: Path, side: int) -> None:
     """Raises InvalidInput for a split that there is not, and where the folder holds anything else already."""
     with needed("training"):
         from training import scene_sets
@@ -24,4 +30,3 @@ def write(split: str, seed: int, count: int, out: Path, side: int) -> None:
     written = scene_sets.write(chosen, out, side=side)
     for _ in track(written, "scenes", total=count, console=Console(stderr=True), transient=True):
         pass
-    print(f"{out}: {plural(count, 'scene')}")
