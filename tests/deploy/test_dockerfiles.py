@@ -14,7 +14,7 @@ from tests.deploy.compose import ROOT
 
 FOLDER = ROOT / "deploy" / "docker"
 IMAGES = ("service", "worker")
-ON_A_HOST = {"services.cli.local", "services.cli.evaluate"}
+ON_A_HOST = {"services.cli.local", "services.cli.evaluate", "services.cli.evaluation", "services.cli.measure"}
 """Behind `glamm up`, `glamm demo` and `glamm evaluate`, which nobody runs in a container."""
 
 
