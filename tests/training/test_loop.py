@@ -121,6 +121,7 @@ def test_the_papers_parts_learn_and_nothing_else(tmp_path: Path) -> None:
         "llm.llama.model.embed_tokens",
         "llm.text_projection",
         "pixel.mask_decoder",
+        "vision.region",
     )
     adapted = {name for name in moved if name.startswith("llm.llama.model.layers.")}
     assert adapted
