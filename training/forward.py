@@ -6,24 +6,23 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from shared.model.clip import GlobalImageEncoder
 from shared.model.config import GlammConfig
 from shared.model.lmm import Lmm, expanded_positions
+from shared.model.region import RegionEncoder
 from shared.model.tokenizer import IMAGE_PLACEHOLDER
-from shared.model.vision_encoders import VisionEncoders
 from training.conversations import Span
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What the encoders make of a batch of b pictures.
+    """What the LLM gets of a batch of b pictures.
 
-    global_tokens: (b, t, width); regions: (k, hidden) for each picture with boxes, by its index in the batch;
-    embeddings: SAM's, (b, D, g, g).
+    global_tokens: (b, t, width); regions: (k, hidden) for each picture with boxes, by its index in the batch.
     """
 
     global_tokens: Tensor
     regions: dict[int, Tensor]
-    embeddings: Tensor
 
 
 @dataclass(frozen=True)
@@ -42,17 +41,19 @@ class Read:
     image_positions: Tensor
 
 
-def see(vision: VisionEncoders, config: GlammConfig, clip: Tensor, sam: Tensor, boxes: Sequence[Tensor]) -> Seen:
-    """clip, sam: (b, 3, S, S) pixels for the towers; boxes: for each picture (k, 4) xyxy in 0..1, k may be 0."""
+def see(
+    clip: GlobalImageEncoder, region: RegionEncoder, config: GlammConfig, pixels: Tensor, boxes: Sequence[Tensor]
+) -> Seen:
+    """pixels: (b, 3, S, S) for CLIP; boxes: for each picture (k, 4) xyxy in 0..1, k may be 0."""
     boxed = [index for index, mine in enumerate(boxes) if len(mine)]
     levels = config.region.levels if boxed else ()
-    global_tokens, *states = vision.clip(clip, [config.clip.select_layer, *levels])
+    global_tokens, *states = clip(pixels, [config.clip.select_layer, *levels])
     regions: dict[int, Tensor] = {}
     if boxed:
         shallow_to_deep = [state[boxed] for state in reversed(states)]
-        tokens = vision.region(shallow_to_deep, [boxes[index] for index in boxed])
+        tokens = region(shallow_to_deep, [boxes[index] for index in boxed])
         regions = dict(zip(boxed, tokens, strict=True))
-    return Seen(global_tokens, regions, vision.grounding(sam))
+    return Seen(global_tokens, regions)
 
 
 def read(

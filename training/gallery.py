@@ -11,15 +11,16 @@ from pathlib import Path
 
 from PIL import Image
 
+from shared.errors import InvalidInput
 from shared.masks import Rle
 from shared.overlay import OverlayPhrase, render
 from training.metrics.gcg import Prediction, Truth, read_predictions, read_truth
 from training.metrics.masks import overlaps
+from training.metrics.recall import IOU, SIMILARITY
 from training.metrics.similarity import Lexical, Similarity
 
 COLUMNS, ROWS = 4, 2
 TILE = 384
-LEAST_IOU = LEAST_SIMILARITY = 0.5
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def judge(image: str, truth: Truth, said: Prediction, similarity: Similarity) ->
     count = min(len(said.phrases), len(said.masks))
     ious = overlaps(said.masks[:count], truth.masks)
     alike = similarity.between(said.phrases[:count], truth.phrases)
-    matches = (ious >= LEAST_IOU) & (alike >= LEAST_SIMILARITY)
+    matches = (ious >= IOU) & (alike >= SIMILARITY)
     return Judged(image, float(matches.any(0).mean()) if count else 0.0)
 
 
@@ -71,12 +72,18 @@ def main() -> None:
     parser.add_argument("--predictions", type=Path, required=True, help="what `glamm predict --task gcg` made of it")
     parser.add_argument("--out", type=Path, required=True, help="the folder for successes.jpg and failures.jpg")
     options = parser.parse_args()
-    truths = read_truth(options.scenes / "gcg")
-    predictions = read_predictions(options.predictions, truths)
+    try:
+        truths = read_truth(options.scenes / "gcg")
+        predictions = read_predictions(options.predictions, truths)
+    except InvalidInput as error:
+        parser.error(f"{error.field}: {error.detail} {error.remedy}")
     similarity = Lexical()
     judged = [judge(image, truths[image], said, similarity) for image, said in predictions.items()]
     options.out.mkdir(parents=True, exist_ok=True)
     for name, images in zip(("successes", "failures"), chosen(judged, COLUMNS * ROWS), strict=True):
+        if not images:
+            print(f"no {name}")
+            continue
         path = options.out / f"{name}.jpg"
         tiles = [tile(options.scenes / "images" / f"{image}.png", predictions[image]) for image in images]
         grid(tiles).save(path, quality=82)

@@ -1,4 +1,4 @@
-"""True masks at the size in which the pixel decoder answers."""
+"""True masks at the size of a grid: an encoder's, or the one in which the pixel decoder answers."""
 
 import numpy as np
 import numpy.typing as npt

@@ -48,11 +48,11 @@ class GlammNetwork(nn.Module):
 
         Masks are compared at the size of their picture, after the same upscaling as in the pixel stage.
         """
-        seen = see(self.vision, self.config, batch.clip, batch.sam, batch.boxes)
+        seen = see(self.vision.clip, self.vision.region, self.config, batch.clip, batch.boxes)
         said = read(self.lmm, batch.ids, batch.answers, seen, self.tokenizer.bbox, self.tokenizer.seg)
         text = next_token(self.lmm.logits(said.states[said.predictors]), said.targets)
         vectors = self.lmm.prompt_vectors(said.states[said.seg_predictors])
-        bce, dice = self._mask_losses(batch, seen.embeddings, vectors)
+        bce, dice = self._mask_losses(batch, self.vision.grounding(batch.sam), vectors)
         loss = self.weights.text * text + self.weights.bce * bce + self.weights.dice * dice
         return {"loss": loss, "text": text, "bce": bce, "dice": dice}
 

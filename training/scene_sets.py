@@ -18,15 +18,13 @@ from training.language.referring import refseg
 from training.language.regions import region_caption
 from training.language.usage import Usage
 from training.language.world import usage
-from training.scenes.compose import SIDE, scene, scene_generator
+from training.scenes.compose import SIDE, Purpose, scene, scene_generator
 from training.scenes.scene import Scene, Split
 from training.scenes.sprites import SpriteLibrary
 
 IMAGES, ANNOTATIONS = "images", "annotations.json"
 EXPRESSIONS, REGIONS, QUESTIONS = 2, 2, 3
 """Of each scene, at most: what is drawn twice is written once."""
-# What is said of a scene is drawn apart from its picture and each task by itself, so that one may change alone.
-_GCG, _CAPTION, _REFSEG, _REGION, _VQA = range(10, 15)
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ class _Records:
         height, width = made.background_mask.shape
         names = {"image_id": image_id, "file_name": file_name}
         self._images.append({"id": image_id, "file_name": file_name, "height": height, "width": width})
-        said = gcg(made, self._usage, self._rng(number, _GCG))
+        said = gcg(made, self._usage, self._rng(number, Purpose.GCG))
         self._annotations.append(_grandf(file_name, said))
         self._captions.append(
             {"id": len(self._captions), "image_id": image_id, "caption": said.text}
@@ -86,7 +84,7 @@ class _Records:
         )
         for phrase in said.phrases:
             self._masks.append(_instance(len(self._masks), image_id, phrase.mask))
-        rng = self._rng(number, _CAPTION)
+        rng = self._rng(number, Purpose.CAPTION)
         self._tasks["caption"].append(names | {"caption": caption(made, self._usage, rng)})
         self._tasks["refseg"] += [names | entry for entry in self._expressions(number, made)]
         self._tasks["region_caption"] += [names | entry for entry in self._regions(number, made)]
@@ -108,7 +106,7 @@ class _Records:
             _write(folder / f"{name}.json", entries)
 
     def _expressions(self, number: int, made: Scene) -> Iterator[dict[str, Any]]:
-        rng, met = self._rng(number, _REFSEG), set[str]()
+        rng, met = self._rng(number, Purpose.REFSEG), set[str]()
         for _ in range(EXPRESSIONS):
             found = refseg(made, self._usage, rng)
             if found.expression.lower() not in met:
@@ -117,7 +115,7 @@ class _Records:
                 yield {"expression": found.expression, "segmentation": mask, "kind": found.kind}
 
     def _regions(self, number: int, made: Scene) -> Iterator[dict[str, Any]]:
-        rng, met = self._rng(number, _REGION), set[int]()
+        rng, met = self._rng(number, Purpose.REGION), set[int]()
         for _ in range(REGIONS):
             found = region_caption(made, self._usage, rng)
             if found.about not in met:
@@ -130,7 +128,7 @@ class _Records:
                 met.add(found.about)
 
     def _questions(self, number: int, made: Scene) -> Iterator[dict[str, Any]]:
-        rng, met = self._rng(number, _VQA), set[tuple[str, Box | None]]()
+        rng, met = self._rng(number, Purpose.VQA), set[tuple[str, Box | None]]()
         for _ in range(QUESTIONS):
             found = vqa(made, self._usage, rng)
             if (found.question, found.box) not in met and not found.masks:
@@ -144,7 +142,7 @@ class _Records:
                 }
                 met.add((found.question, found.box))
 
-    def _rng(self, number: int, purpose: int) -> Generator:
+    def _rng(self, number: int, purpose: Purpose) -> Generator:
         return scene_generator(number, self._split, purpose)
 
 

@@ -1,7 +1,6 @@
 """Held-out scenes: pictures that no training saw, with every task's ground truth, as `glamm scenes` writes them."""
 
 import hashlib
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -47,14 +46,10 @@ class HeldOut:
 
 
 def scenes(asked: HeldOut, beside: Path) -> Path:
-    """The folder of these scenes in `beside`, written where it is not there: it takes its name when it is whole."""
+    """The folder of these scenes in `beside`, written where it is not there."""
     folder = beside / asked.name
     if not folder.exists():
-        partial = folder.with_name(f".{folder.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        _write(asked, partial)
-        partial.replace(folder)
+        _write(asked, folder)
     return folder
 
 

@@ -1,13 +1,12 @@
-"""A folder that appears under its name only when it is whole."""
+"""A checkpoint folder that appears under its name only when it is whole."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors import SafetensorError
 
+from shared import appearing as folders
 from shared.model.checkpoint import CheckpointError
 
 
@@ -17,28 +16,9 @@ class DestinationError(CheckpointError):
 
 @contextmanager
 def appearing(destination: Path) -> Iterator[Path]:
-    """A folder to fill beside `destination`, which takes its name at the end and vanishes where that is not reached.
-
-    Raises DestinationError where `destination` is anything but an empty folder or a name that is free, and in place of
-    an error of making or filling the folder. An OSError that names another file is let through; readers of safetensors
-    translate their own errors.
-    """
-    temporary = destination.parent / f".{destination.name}.{os.getpid()}.partial"
+    """As `shared.appearing` has it, with checkpoints' errors; readers of safetensors translate their own."""
     try:
-        if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
-            raise DestinationError(f"{destination} exists already")
-        temporary.mkdir(parents=True)
-    except OSError as error:
-        raise DestinationError(f"{destination} cannot be made: {error.strerror or error}") from error
-    try:
-        yield temporary
-        temporary.replace(destination)
-    except OSError as error:
-        # Writing to a file that is open, as on a full disk, raises errors without its name.
-        if error.filename is not None and not Path(error.filename).is_relative_to(temporary):
-            raise
-        raise DestinationError(f"{destination} cannot be filled: {error.strerror or error}") from error
-    except SafetensorError as error:
-        raise DestinationError(f"{destination} cannot be filled: {error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        with folders.appearing(destination, (SafetensorError,)) as folder:
+            yield folder
+    except folders.DestinationError as error:
+        raise DestinationError(str(error)) from error

@@ -8,9 +8,6 @@ from services.cli.predict import plan
 
 def test_scenes_are_written_once_and_asked_and_judged_as_they_are(tmp_path):
     asked = HeldOut(Split.COMPOSITIONAL, seed=3, count=3)
-    left_over = tmp_path / f".{asked.name}.partial" / IMAGES / "half.png"
-    left_over.parent.mkdir(parents=True)
-    left_over.write_bytes(b"")
     folder = scenes(asked, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [asked.name]
     assert len(list((folder / IMAGES).iterdir())) == 3

@@ -1,6 +1,10 @@
 """`glamm scenes`: a set of composed scenes with its ground truth."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,3 +34,22 @@ def test_a_folder_with_something_else_in_it_is_left_alone(command: Callable[...,
     assert (run.code, run.out, len(run.err.splitlines())) == (2, "", 1)
     assert "--out" in run.err
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(command: Callable[..., Run], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    run = command("scenes", "--split", "test", "--seed", 0, "--count", 1, "--out", tmp_path / "file" / "set")
+    assert (run.code, run.out, len(run.err.splitlines())) == (2, "", 1)
+    assert "--out" in run.err
+
+
+def test_an_ended_command_leaves_nothing(tmp_path: Path) -> None:
+    options = ["--split", "test", "--seed", "0", "--count", "100000", "--out", str(tmp_path / "set")]
+    command = [sys.executable, "-m", "services.cli", "scenes", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        while not list(tmp_path.glob(".set.*/images/*.png")):
+            assert running.poll() is None, running.stderr.read()
+            time.sleep(0.05)
+        running.send_signal(signal.SIGINT)
+        assert running.wait(30) == 130
+    assert list(tmp_path.iterdir()) == []

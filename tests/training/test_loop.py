@@ -28,13 +28,7 @@ LORA = {"r": 4, "alpha": 8, "dropout": 0.3, "targets": ["q_proj", "v_proj"]}
 PAPER_PARTS = ["lm_head", "embed_tokens", "mask_decoder", "text_projection", "region_encoder"]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Several threads add up gradients in an order of their own; one makes runs the same to the last bit."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("_one_thread")
 
 
 @pytest.fixture(autouse=True)

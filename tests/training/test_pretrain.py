@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,16 @@ from shared.model.config import GlammConfig
 from shared.model.tokenizer import GlammTokenizer
 from shared.stages.glamm import Glamm
 from training.pretrain import assemble, phase, vocabulary
+from training.pretrain.__main__ import main
 from training.pretrain.cells import CLASSES, IGNORE, cells
 from training.pretrain.clip import ClipLearner
 from training.pretrain.inherit import inherit
 from training.pretrain.lmm import LmmLearner, meant
+from training.pretrain.optimisers import MUON_SHARE, optimisers, orthogonal
 from training.pretrain.phase import Learner, Phase, learning_rate
-from training.pretrain.sam import SamLearner, prompts
-from training.scenes.compose import scene, scene_generator
+from training.pretrain.sam import SamLearner, centred, prompts
+from training.scenes.colours import COLOURS
+from training.scenes.compose import Purpose, scene, scene_generator
 
 PRESET = GlammConfig.preset("glamm-scenes")
 
@@ -40,13 +44,7 @@ def tokenizer() -> GlammTokenizer:
     return GlammTokenizer(vocabulary.train_tokenizer(PRESET.llm.vocab_size))
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Several threads add up gradients in an order of their own; one makes runs the same to the last bit."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("_one_thread")
 
 
 def test_the_tokenizer_reads_any_text_back(tokenizer: GlammTokenizer) -> None:
@@ -68,35 +66,83 @@ def test_cells_show_the_scene() -> None:
     assert (labels.rank[labels.size == IGNORE] == IGNORE).all()
 
 
-def test_a_prompt_asks_for_all_that_it_fits() -> None:
+def test_a_prompt_asks_for_all_that_it_fits_and_for_nothing_else() -> None:
     seen = set()
     for number in range(60):
         made = scene(number, "train", None, 96, 96)
-        for prompt in prompts(made, scene_generator(number, "train", 1)):
-            if prompt.category > len(CLASSES) - len({each.background for each in [made]}) and prompt.box is None:
+        for prompt in prompts(made, scene_generator(number, "train", Purpose.PROMPTS)):
+            category = CLASSES[prompt.category - 1] if prompt.category else ""
+            colour = COLOURS[prompt.colour - 1] if prompt.colour else ""
+            if category == made.background:
+                seen.add("background")
+                assert np.array_equal(prompt.mask, made.background_mask)
                 continue
-            seen.add((prompt.category > 0, prompt.colour > 0, prompt.box is not None))
-            if np.array_equal(prompt.mask, made.background_mask):
-                continue
-            members = [thing for thing in made.objects if not (thing.mask & ~prompt.mask).any()]
-            assert members
-            if prompt.box is not None:
-                assert len(members) == 1
-            elif prompt.category:
-                name = CLASSES[prompt.category - 1]
-                assert {thing.category for thing in members} == {name}
-    assert (False, False, True) in seen
-    assert (True, False, False) in seen
-    assert (False, True, False) in seen
+            seen.add((bool(category), bool(colour), prompt.box is not None))
+            fitting = [
+                thing.mask
+                for thing in made.objects
+                if category in ("", thing.category)
+                and colour in ("", thing.colour)
+                and prompt.box in (None, centred(thing.box, thing.mask.shape))
+            ]
+            assert np.array_equal(prompt.mask, np.logical_or.reduce(fitting))
+    named = {(True, False, False), (True, True, False), (False, True, False)}
+    boxed = {(False, False, True), (True, False, True), (True, True, True)}
+    assert seen == {"background"} | named | boxed
 
 
 def test_what_a_mask_means_is_read_from_its_members() -> None:
     made = scene(8, "train")
-    thing = made.objects[0]
-    assert meant(made, thing.mask).box is not None
+    one, other = made.objects[:2]
+    alone = meant(made, one.mask)
+    assert (CLASSES[alone.category - 1], alone.box) == (one.category, centred(one.box, one.mask.shape))
     assert CLASSES[meant(made, made.background_mask).category - 1] == made.background
-    both = made.objects[0].mask | made.objects[1].mask
-    assert meant(made, both).box is None
+    both = meant(made, one.mask | other.mask)
+    assert both.box is None
+    assert (both.category > 0) == (one.category == other.category)
+    assert (both.colour > 0) == (one.colour == other.colour != "")
+
+
+def test_an_orthogonal_step_has_singular_values_near_one() -> None:
+    torch.manual_seed(0)
+    for shape in ((24, 60), (60, 24)):
+        values = torch.linalg.svdvals(orthogonal(torch.randn(shape)))
+        assert values.min() > 0.6
+        assert values.max() < 1.3
+
+
+def test_matrices_inside_learn_by_muon_and_all_else_by_adamw(config: GlammConfig) -> None:
+    learner = SamLearner(config.sam)
+    (adamw, _), (muon, share) = optimisers(learner.named_parameters())
+    assert share == MUON_SHARE
+    by = {
+        id(p): kind for kind, one in (("adamw", adamw), ("muon", muon)) for g in one.param_groups for p in g["params"]
+    }
+    names = {name: by[id(parameter)] for name, parameter in learner.named_parameters()}
+    assert names["encoder.encoder.blocks.0.attn.qkv.weight"] == "muon"
+    assert names["encoder.encoder.blocks.0.attn.qkv.bias"] == "adamw"
+    assert names["encoder.encoder.blocks.0.attn.rel_pos_h"] == "adamw"
+    assert names["prompts.category.weight"] == names["encoder.encoder.pos_embed"] == "adamw"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("lmm",), "clip.pt"),
+        (("write", "--out", "made"), "sam.pt"),
+        (("clip", "--from", "nowhere"), "nowhere"),
+        (("sam", "--config", "glamm-9b"), "glamm-9b"),
+    ],
+)
+def test_what_is_missing_is_one_line(
+    arguments: tuple[str, ...], named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["pretrain", *arguments, "--work", str(tmp_path / "work")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert named in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_the_rate_rises_and_falls() -> None:

@@ -15,7 +15,7 @@ from training.language.world import usage
 from training.metrics import expressions
 from training.metrics import gcg as grounded
 from training.scene_sets import SceneSet, write
-from training.scenes.compose import scene
+from training.scenes.compose import Purpose, scene, scene_generator
 
 FIRST, COUNT, SIDE = 3, 4, 128
 
@@ -88,11 +88,9 @@ def test_a_set_is_the_same_whenever_and_however_much_of_it_is_written(folder: Pa
         assert all(entry in entries(folder, name) for entry in mine)
 
 
-def test_captions_come_from_the_language_of_the_split(folder: Path) -> None:
-    record = entries(folder, "annotations")[0]
-    phrases = list(record["groundings"])
-    said = gcg(scene(FIRST, "test", None, SIDE, SIDE), usage("test"), np.random.default_rng(0))
-    assert len(phrases) >= len(said.phrases) - 1
-    assert all(
-        record["caption"][slice(*found["token_positives"])] == text for text, found in record["groundings"].items()
-    )
+def test_captions_are_what_is_said_of_the_scene(folder: Path) -> None:
+    for number, record in enumerate(entries(folder, "annotations"), FIRST):
+        said = gcg(scene(number, "test", None, SIDE, SIDE), usage("test"), scene_generator(number, "test", Purpose.GCG))
+        assert record["caption"] == said.text
+        spans = {text: tuple(found["token_positives"]) for text, found in record["groundings"].items()}
+        assert spans == {phrase.text: (phrase.start, phrase.end) for phrase in said.phrases}

@@ -11,12 +11,10 @@ from training.data.sample import Dataset, Sample, Turn
 from training.data.segmentation import MadeMask
 from training.language import conversations
 from training.language.captions import gcg
-from training.language.conversations import dialogue
+from training.language.conversations import MAX_TURNS, dialogue
 from training.language.world import usage
 from training.scenes.compose import scene
 from training.scenes.scene import Scene, Split
-
-MAX_TURNS = 5
 
 
 class ComposedScenes(Dataset):

@@ -33,6 +33,8 @@ LATER: dict[Task, float] = {
 }
 """Nobody asks for a whole caption again."""
 FOLLOW_UP = 0.4
+MAX_TURNS = 5
+"""Of one scene, in training."""
 
 
 @dataclass(frozen=True, eq=False)

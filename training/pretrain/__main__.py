@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from shared.model.checkpoint import CheckpointError
 from shared.model.config import GlammConfig
 from shared.model.tokenizer import FILE as TOKENIZER_FILE
 from shared.model.tokenizer import GlammTokenizer
@@ -42,6 +43,14 @@ def main() -> None:
     _common(command)
     command.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
+    try:
+        _run(options)
+    except (CheckpointError, OSError) as error:
+        # A preset, checkpoint or earlier step that is not there.
+        parser.error(" ".join(str(error).split()))
+
+
+def _run(options: argparse.Namespace) -> None:
     config = GlammConfig.preset(options.config)
     options.work.mkdir(parents=True, exist_ok=True)
     if options.command == "write":

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from training.masks import shrink
 from training.scenes.backgrounds import BACKGROUNDS
 from training.scenes.categories import CATEGORIES
 from training.scenes.colours import COLOURS
@@ -46,8 +47,7 @@ class Cells:
 
 def cells(made: Scene, grid: int) -> Cells:
     """What each of grid × grid cells shows: the thing that covers CELL_SHARE of it most, else the background."""
-    masks = torch.from_numpy(np.stack([thing.mask for thing in made.objects])).float()
-    best, which = F.adaptive_avg_pool2d(masks, grid).max(0)
+    best, which = shrink(np.stack([thing.mask for thing in made.objects]), grid).max(0)
     shown = best >= CELL_SHARE
     objects = made.objects
     height, width = made.background_mask.shape

@@ -23,18 +23,17 @@ from shared.model.lmm import Lmm
 from shared.model.region import RegionEncoder
 from shared.model.tokenizer import GlammTokenizer
 from training.conversations import Span, read_out
-from training.forward import Seen, read
-from training.language.conversations import Turn, dialogue
+from training.forward import read, see
+from training.language.conversations import MAX_TURNS, Turn, dialogue
 from training.language.world import usage
 from training.losses import next_token
 from training.pretrain.cells import IGNORE, cells
 from training.pretrain.phase import Learner
 from training.pretrain.sam import Prompt, PromptVectors, centred
 from training.scenes.categories import CATEGORIES
-from training.scenes.compose import scene, scene_generator
+from training.scenes.compose import Purpose, scene, scene_generator
 from training.scenes.scene import Scene
 
-MAX_TURNS = 5
 WORD_WEIGHT, VECTOR_WEIGHT = 0.3, 1.0
 
 
@@ -79,15 +78,8 @@ class LmmLearner(Learner):
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         clip, prompts = self._given
         with torch.no_grad():
-            boxed = [index for index, boxes in enumerate(batch.boxes) if len(boxes)]
-            levels = self.config.region.levels if boxed else ()
-            tokens, *states = clip(batch.pixels, [self.config.clip.select_layer, *levels])
             vectors = prompts(batch.category, batch.colour, batch.box, batch.boxed)
-        regions: dict[int, Tensor] = {}
-        if boxed:
-            maps = [state[boxed] for state in reversed(states)]
-            regions = dict(zip(boxed, self.region(maps, [batch.boxes[index] for index in boxed]), strict=True))
-        seen = Seen(tokens, regions, tokens)
+        seen = see(clip, self.region, self.config, batch.pixels, batch.boxes)
         said = read(self.lmm, batch.ids, batch.answers, seen, self.tokenizer.bbox, self.tokenizer.seg)
         logits = self.lmm.logits(said.states[said.predictors])
         text = next_token(logits, said.targets)
@@ -121,7 +113,7 @@ class LmmLearner(Learner):
         )
 
     def _dialogue(self, made: Scene, number: int) -> tuple[Turn, ...]:
-        rng = scene_generator(number, "train", 2)
+        rng = scene_generator(number, "train", Purpose.DIALOGUE)
         return dialogue(made, self._usage, rng, int(rng.integers(1, MAX_TURNS + 1)))
 
     def _shown(self, made: Scene) -> Tensor:

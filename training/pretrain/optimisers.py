@@ -32,7 +32,7 @@ class Muon(Optimizer):
     """Momentum whose every step is made orthogonal (https://kellerjordan.github.io/posts/muon), for 2-D parameters.
 
     A step's root mean square is 0.2 times the rate, as AdamW's customarily is. torch's own Muon computes in bfloat16,
-    which a CPU without instructions for it does a hundred times slower than float32.
+    in which a CPU without instructions for it multiplies ten times slower than in float32.
     """
 
     def __init__(

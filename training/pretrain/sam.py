@@ -26,7 +26,7 @@ from training.masks import shrink
 from training.pretrain.cells import CLASSES, CellHeads, Cells, cells
 from training.pretrain.phase import Learner
 from training.scenes.colours import COLOURS
-from training.scenes.compose import scene, scene_generator
+from training.scenes.compose import Purpose, scene, scene_generator
 from training.scenes.scene import Scene
 
 MASKS_PER_SCENE = 3
@@ -106,7 +106,10 @@ class SamLearner(Learner):
         for start in count(first, batch):
             numbers = range(start, start + batch)
             made = [scene(number, "train") for number in numbers]
-            asked = [prompts(each, scene_generator(n, "train", 1)) for n, each in zip(numbers, made, strict=True)]
+            asked = [
+                prompts(each, scene_generator(n, "train", Purpose.PROMPTS))
+                for n, each in zip(numbers, made, strict=True)
+            ]
             said = [prompt for mine in asked for prompt in mine]
             yield Batch(
                 pixels=torch.stack([sam_pixels(Image.fromarray(each.image), self.config.image_size) for each in made]),

@@ -1,6 +1,7 @@
 """Composing a scene: a background, two to eight things in groups of one to three alike, and the exact mask of each."""
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 from numpy.random import Generator
@@ -32,7 +33,23 @@ _PLACEMENT_TRIES = 16
 _ALIKE = (0.78, 0.16, 0.06)
 _NATURAL_SHARE = 0.4
 _SAME_COLOUR = 0.6
+_CROWD_SCALE = 0.36
+# 0 and 1 were the splits of an earlier world.
 _SPLIT_KEYS: dict[Split, int] = {"train": 2, "test": 3, "compositional": 4}
+
+
+class Purpose(IntEnum):
+    """What is drawn at random about a scene, each by a generator of its own: one may change and not the others."""
+
+    PICTURE = 0
+    PROMPTS = 1
+    DIALOGUE = 2
+    CROWD = 9
+    GCG = 10
+    CAPTION = 11
+    REFSEG = 12
+    REGION = 13
+    VQA = 14
 
 
 def scene(
@@ -42,8 +59,8 @@ def scene(
     return make_scene(scene_generator(seed, split), split, library or default_library(), height, width)
 
 
-def scene_generator(seed: int, split: Split, purpose: int = 0) -> Generator:
-    """The source of all that is random about a scene's picture; another `purpose`: about something else of it."""
+def scene_generator(seed: int, split: Split, purpose: Purpose = Purpose.PICTURE) -> Generator:
+    """The source of all that is random in one respect about a scene."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_SPLIT_KEYS[split], purpose)))
 
 
