@@ -69,9 +69,8 @@ def crowd(seed: int, library: SpriteLibrary | None = None, height: int = SIDE, w
 
     Nothing is said of such a scene, since its things have no order that anyone could name.
     """
-    return _draw(
-        scene_generator(seed, "train", 9), "train", library or default_library(), height, width, CROWD, 0.36, 0
-    )
+    rng = scene_generator(seed, "train", Purpose.CROWD)
+    return _draw(rng, "train", library or default_library(), height, width, CROWD, _CROWD_SCALE, gap=0)
 
 
 def make_scene(rng: Generator, split: Split, library: SpriteLibrary, height: int = SIDE, width: int = SIDE) -> Scene:
