@@ -43,14 +43,19 @@ class Lmm(nn.Module):
         region_tokens: (n, hidden), the k-th replacing the k-th `<bbox>` → (l - 1 + t, hidden).
         """
         place = int((ids == IMAGE_PLACEHOLDER).nonzero()[0])
-        words = self.llama.model.embed_tokens(ids.clamp(min=0))
+        words = self.words(ids.clamp(min=0), region_tokens, bbox_id)
+        image = self.projector(image_tokens.to(words.dtype))
+        return torch.cat([words[:place], image, words[place + 1 :]])
+
+    def words(self, ids: Tensor, region_tokens: Tensor | None, bbox_id: int) -> Tensor:
+        """As `embed`, of words alone: (l,) → (l, hidden). Raises ValueError where the marks are not so many."""
+        words: Tensor = self.llama.model.embed_tokens(ids)
         if region_tokens is not None and len(region_tokens):
             marks = (ids == bbox_id).nonzero()[:, 0]
             if len(marks) != len(region_tokens):
                 raise ValueError(f"{len(region_tokens)} region tokens for {len(marks)} <bbox> marks")
             words = words.index_put((marks,), region_tokens.to(words.dtype))
-        image = self.projector(image_tokens.to(words.dtype))
-        return torch.cat([words[:place], image, words[place + 1 :]])
+        return words
 
     def states(
         self, embeddings: Tensor, positions: Tensor | None = None, mask: Tensor | None = None, cache: Any = None

@@ -13,18 +13,26 @@ import torch
 
 from shared.model import parts
 from shared.model.checkpoint import load_part
+from shared.model.clip import GlobalImageEncoder
 from shared.model.config import GlammConfig
 from shared.model.tokenizer import GlammTokenizer
 from shared.stages.glamm import Glamm
+from shared.tasks import Task
+from training.conversations import read_out
+from training.forward import read, see
+from training.language.conversations import Turn
+from training.masks import shrink
 from training.pretrain import assemble, phase, vocabulary
 from training.pretrain.__main__ import main
+from training.pretrain.branches import Branch
 from training.pretrain.cells import CLASSES, IGNORE, cells
 from training.pretrain.clip import ClipLearner
 from training.pretrain.inherit import inherit
 from training.pretrain.lmm import LmmLearner, meant
+from training.pretrain.looking import looks
 from training.pretrain.optimisers import MUON_SHARE, optimisers, orthogonal
 from training.pretrain.phase import Learner, Phase, learning_rate
-from training.pretrain.sam import SamLearner, centred, prompts
+from training.pretrain.sam import PromptVectors, SamLearner, centred, prompts
 from training.scenes.colours import COLOURS
 from training.scenes.compose import Purpose, scene, scene_generator
 
@@ -67,7 +75,7 @@ def test_cells_show_the_scene() -> None:
 
 
 def test_a_prompt_asks_for_all_that_it_fits_and_for_nothing_else() -> None:
-    seen = set()
+    seen = set[object]()
     for number in range(60):
         made = scene(number, "train", None, 96, 96)
         for prompt in prompts(made, scene_generator(number, "train", Purpose.PROMPTS)):
@@ -206,6 +214,69 @@ def test_the_three_steps_make_a_checkpoint_that_the_next_can_begin_with(
         again.encoder.state_dict()["encoder.pos_embed"], stored.grounding.state_dict()["encoder.pos_embed"]
     )
     inherit(ClipLearner(config.clip), tmp_path / "made")
+    lmm = LmmLearner(config, tokenizer, clip, vectors)
+    inherit(lmm, tmp_path / "made")
+    assert torch.equal(lmm.lmm.llama.lm_head.weight, glamm.llm.lmm.llama.lm_head.weight)
+    assert torch.equal(lmm.region.state_dict()["roi_align.updims.weight"], stored.region.roi_align.updims.weight)
+
+
+def test_branches_read_what_whole_conversations_do(config: GlammConfig, tokenizer: GlammTokenizer) -> None:
+    """The picture read once for all of its conversations makes no difference to any of them."""
+    torch.manual_seed(0)
+    learner = LmmLearner(config, tokenizer, GlobalImageEncoder(config.clip), PromptVectors(config.sam.prompt_dim))
+    batch = next(learner.examples(3, 2))
+    with torch.no_grad():
+        branched = learner._read(learner._given[0], batch)
+        for index in (0, 7, len(batch.branches) - 1):
+            branch, begin = batch.branches[index], learner._begin
+            seen = see(
+                learner._given[0], learner.region, config, batch.pixels[branch.owner : branch.owner + 1], [branch.boxes]
+            )
+            answers = [[(start + len(begin), end + len(begin)) for start, end in branch.answers]]
+            alone = read(learner.lmm, [[*begin, *branch.ids]], answers, seen, tokenizer.bbox, tokenizer.seg)
+            mine = slice(branched.starts[index], branched.starts[index] + len(branch.ids))
+            assert torch.allclose(branched.states[mine], alone.states[-len(branch.ids) :], atol=1e-5)
+            assert torch.allclose(branched.images[branch.owner], alone.states[alone.image_positions], atol=1e-5)
+            wanted = [row for row in branched.predictors.tolist() if mine.start <= row < mine.stop]
+            assert [row - mine.start for row in wanted] == [
+                row - len(alone.states) + len(branch.ids) for row in alone.predictors.tolist()
+            ]
+
+
+def test_looks_fall_on_what_is_spoken_of(config: GlammConfig, tokenizer: GlammTokenizer) -> None:
+    made = scene(31, "train")
+    grid = config.clip.grid
+    masks = tuple(thing.mask for thing in made.objects[:2])
+    turns = (
+        Turn(Task.GCG, "What is there?", "<p> A dog </p> [SEG] and <p> a cat </p> [SEG].", masks),
+        Turn(Task.VQA, "What colour is it?", "Red.", about=1),
+    )
+    ids, answers = read_out([(turn.question, turn.answer) for turn in turns], tokenizer)
+    found = looks([made], [turns], [Branch(0, ids, answers, torch.zeros(0, 4))], tokenizer, grid)
+    read_then = [ids[at] for at in found.at.tolist()]
+    assert [token for token in read_then if token == tokenizer.phrase] == [tokenizer.phrase] * 2
+    about = [0, 0, 1, 1, 1]
+    for moment, thing in zip(found.cells, about, strict=True):
+        covered = shrink(made.objects[thing].mask[None], grid).flatten()
+        assert moment.any()
+        assert (covered[moment] > 0).all()
+    assert found.at.tolist()[-1] == answers[1][0] - 1
+
+
+def test_attention_is_taught_to_look(config: GlammConfig, tokenizer: GlammTokenizer) -> None:
+    """Steps on one batch raise the share of attention on what is spoken of."""
+    torch.manual_seed(0)
+    learner = LmmLearner(config, tokenizer, GlobalImageEncoder(config.clip), PromptVectors(config.sam.prompt_dim))
+    batch = next(learner.examples(3, 1))
+    optimiser = torch.optim.Adam([p for p in learner.parameters() if p.requires_grad], 3e-3)
+    shares = []
+    for _ in range(12):
+        loss, figures = learner(batch)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        shares.append(figures["looking"])
+    assert shares[-1] > shares[0] + 0.05
 
 
 def run_shortly(name: str, learner: Learner, folder: Path) -> None:

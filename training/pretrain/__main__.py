@@ -28,13 +28,15 @@ FIRST_SCENE = {"clip": 0, "sam": 10_000_000, "lmm": 20_000_000}
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.pretrain", description=(__doc__ or "").partition(": ")[2])
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, steps, batch, rate in (("clip", 2400, 16, 1e-3), ("sam", 1800, 16, 8e-4), ("lmm", 3000, 16, 1e-3)):
+    for name, steps, batch, rate in (("clip", 6000, 16, 1e-3), ("sam", 5000, 16, 8e-4), ("lmm", 5000, 8, 1e-3)):
         command = commands.add_parser(name, help="train, or go on where it stopped")
         _common(command)
-        if name != "lmm":
-            command.add_argument("--from", dest="start", type=Path, help="a checkpoint whose encoder to begin with")
+        command.add_argument("--from", dest="start", type=Path, help="a checkpoint whose part to begin with")
         command.add_argument(
             "--workers", type=int, choices=(0, 1), default=0, help="compose scenes in a process beside"
+        )
+        command.add_argument(
+            "--half", action="store_true", help="multiply in bfloat16 (see lscpu: avx512_bf16, amx_bf16)"
         )
         command.add_argument("--steps", type=int, default=steps)
         command.add_argument("--batch", type=int, default=batch)
@@ -58,7 +60,7 @@ def _run(options: argparse.Namespace) -> None:
         return
     torch.manual_seed(0)
     learner = _learner(config, options)
-    one = Phase(options.command, options.steps, options.batch, options.rate)
+    one = Phase(options.command, options.steps, options.batch, options.rate, options.half)
     phase.run(one, learner, options.work, FIRST_SCENE[options.command], options.workers)
 
 
@@ -68,15 +70,29 @@ def _common(command: argparse.ArgumentParser) -> None:
 
 
 def _learner(config: GlammConfig, options: argparse.Namespace) -> Learner:
-    if options.command == "lmm":
-        if not (options.work / TOKENIZER_FILE).exists():
-            train_tokenizer(config.llm.vocab_size).save(str(options.work / TOKENIZER_FILE))
-        tokenizer = GlammTokenizer.read(options.work)
-        return LmmLearner(config, tokenizer, encoder(config, options.work), prompt_vectors(config, options.work))
-    learner = ClipLearner(config.clip) if options.command == "clip" else SamLearner(config.sam)
+    learner: ClipLearner | SamLearner | LmmLearner
+    match options.command:
+        case "clip":
+            learner = ClipLearner(config.clip)
+        case "sam":
+            learner = SamLearner(config.sam)
+        case _:
+            clip, prompts = encoder(config, options.work), prompt_vectors(config, options.work)
+            learner = LmmLearner(config, _tokenizer(config, options), clip, prompts)
     if options.start is not None:
         inherit(learner, options.start)
     return learner
+
+
+def _tokenizer(config: GlammConfig, options: argparse.Namespace) -> GlammTokenizer:
+    """The work folder's; where it has none yet, that of the checkpoint to begin with, else a new one."""
+    file = options.work / TOKENIZER_FILE
+    if not file.exists():
+        if options.start is not None:
+            GlammTokenizer.read(options.start).tokenizer.save(str(file))
+        else:
+            train_tokenizer(config.llm.vocab_size).save(str(file))
+    return GlammTokenizer.read(options.work)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Beginning with the image encoders of a checkpoint, whose pictures may have been of another size."""
+"""Beginning with the parts of a checkpoint, whose pictures may have been of another size."""
 
 from pathlib import Path
 
@@ -9,27 +9,33 @@ from torch.nn import functional as F
 from shared.model import parts
 from shared.model.checkpoint import load_part
 from training.pretrain.clip import ClipLearner
+from training.pretrain.lmm import LmmLearner
 from training.pretrain.sam import SamLearner
 
 POSITIONS = "tower.positional_embedding"
 
 
-def inherit(learner: ClipLearner | SamLearner, checkpoint: Path) -> None:
-    """Give the learner's encoder, and SAM's decoder, the checkpoint's weights.
+def inherit(learner: ClipLearner | SamLearner | LmmLearner, checkpoint: Path) -> None:
+    """Give the learner's encoder, SAM's decoder too, or the LMM and its region encoder, the checkpoint's weights.
 
     CLIP's learned positions are resized to its grid. Raises CheckpointError where the folder is no checkpoint,
     RuntimeError where other sizes differ.
     """
     cpu = torch.device("cpu")
     vision = load_part(checkpoint, "vision", parts.vision, cpu, torch.float32)
-    if isinstance(learner, ClipLearner):
-        state = vision.clip.state_dict()
-        state[POSITIONS] = _resized(state[POSITIONS], learner.config.grid)
-        learner.encoder.load_state_dict(state)
-    else:
-        learner.encoder.load_state_dict(vision.grounding.state_dict())
-        pixel = load_part(checkpoint, "pixel", parts.pixel, cpu, torch.float32)
-        learner.decoder.load_state_dict(pixel.state_dict())
+    match learner:
+        case ClipLearner():
+            state = vision.clip.state_dict()
+            state[POSITIONS] = _resized(state[POSITIONS], learner.config.grid)
+            learner.encoder.load_state_dict(state)
+        case SamLearner():
+            learner.encoder.load_state_dict(vision.grounding.state_dict())
+            pixel = load_part(checkpoint, "pixel", parts.pixel, cpu, torch.float32)
+            learner.decoder.load_state_dict(pixel.state_dict())
+        case LmmLearner():
+            learner.region.load_state_dict(vision.region.state_dict())
+            llm = load_part(checkpoint, "llm", parts.llm, cpu, torch.float32)
+            learner.lmm.load_state_dict(llm.state_dict())
 
 
 def _resized(positions: Tensor, grid: int) -> Tensor:
