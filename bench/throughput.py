@@ -55,7 +55,7 @@ def main() -> None:
 
 def through_service(pictures: Sequence[bytes], warm_up: Sequence[bytes]) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as data, Stack(Path(data), report=lambda _: None) as stack:
-        with GlammClient(stack.gateway_url) as client:
+        with GlammClient(stack.gateway_url, api_key=stack.api_key) as client:
             run_jobs(client, warm_up)
             began = time.perf_counter()
             done = run_jobs(client, pictures)

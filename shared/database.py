@@ -62,15 +62,15 @@ def _pool(size: int) -> dict[str, Any]:
     }
 
 
-def migrate(url: str) -> None:
-    """Bring the database to the newest schema; several may do so at once."""
+def migrate(url: str, revision: str = "head") -> None:
+    """Bring the database to the newest schema, or that of a revision; several may do so at once."""
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
     with _MIGRATING, engine.begin() as connection:
         connection.execute(sqlalchemy.select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, revision)
 
 
 def announcement(job_id: ColumnElement[str] | str, state: ColumnElement[str] | str) -> ColumnElement[Any]:

@@ -117,6 +117,35 @@ class Conflict(GlammError):
     type_slug = "conflict"
 
 
+class Unauthenticated(GlammError):
+    """No key came with the request, or one that opens nothing."""
+
+    title = "Unauthenticated"
+    status = 401
+    type_slug = "unauthenticated"
+
+
+class Forbidden(GlammError):
+    """The key does not have the scope that the request needs."""
+
+    title = "Forbidden"
+    status = 403
+    type_slug = "forbidden"
+
+
+class LimitReached(GlammError):
+    """The owner has as much of something as it may have."""
+
+    title = "Limit reached"
+    status = 429
+    type_slug = "limit-reached"
+
+    def __init__(self, limit: str, most: int, of_what: str, remedy: str, retry_after: float | None = None) -> None:
+        super().__init__(f"The limit of {most:,} {of_what} is reached.", field=limit, remedy=remedy)
+        self.limit = limit
+        self.retry_after = retry_after
+
+
 class Overloaded(GlammError):
     """The service takes no more for the moment; `retry_after` is in seconds."""
 

@@ -1,4 +1,4 @@
-"""Images as objects of an S3 bucket, named by the sha256 of their bytes and therefore written once."""
+"""Images as objects of an S3 bucket, named by owner and the sha256 of their bytes and therefore written once."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from io import BytesIO
 from typing import ClassVar
+from uuid import UUID
 
 import urllib3
 from minio import Minio
@@ -14,6 +15,7 @@ from minio.sse import Sse
 
 from shared.errors import NotFound, Unavailable
 from shared.settings import Settings
+from shared.tables import LOCAL_OWNER
 
 _MISSING = frozenset({"NoSuchKey", "NoSuchObject", "ResourceNotFound"})
 _ALREADY_THERE = frozenset({"PreconditionFailed", "ConditionalRequestConflict"})
@@ -81,9 +83,8 @@ class ObjectStore:
         with _answering():
             return bool(self._client.bucket_exists(self._bucket))
 
-    def put(self, sha256: str, data: bytes, media_type: str) -> str:
-        """Store bytes under their own hash and return the key; bytes that are there already stay untouched."""
-        key = key_of(sha256)
+    def put(self, key: str, data: bytes, media_type: str) -> None:
+        """Store bytes under a key that follows from them; what is there already stays untouched."""
         with _answering():
             try:
                 self._client.put_object(
@@ -99,7 +100,6 @@ class ObjectStore:
             except S3Error as error:
                 if error.code not in _ALREADY_THERE:
                     raise
-        return key
 
     def get(self, key: str) -> bytes:
         """The whole object. Raises NotFound."""
@@ -140,9 +140,12 @@ class ObjectStore:
                 yield str(found.object_name)
 
 
-def key_of(sha256: str) -> str:
-    """`images/ab/abcd…`; the two characters spread a listing over folders."""
-    return f"images/{sha256[:2]}/{sha256}"
+def key_of(sha256: str, owner_id: UUID = LOCAL_OWNER) -> str:
+    """`images/OWNER/ab/abcd…`; the two characters spread a listing over folders.
+
+    Each owner's bytes are its own, so that one's deletion takes nothing from another, and tells nothing of another.
+    """
+    return f"images/{owner_id}/{sha256[:2]}/{sha256}"
 
 
 @contextmanager

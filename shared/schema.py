@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from shared.scopes import Scope
 from shared.states import Outcome, Stage, State
 from shared.tasks import Ask, Box, Task
 
@@ -176,6 +177,45 @@ def from_ask(ask: Ask) -> Asked:
             return CaptionAsked(task=ask.task, prompt=ask.prompt)
         case Task.GCG:
             return GcgAsked(task=ask.task, prompt=ask.prompt)
+
+
+class KeyRequest(_Request):
+    """A key for an owner. Owners exist by having keys."""
+
+    owner: str = Field(min_length=1, max_length=100, pattern=r"^[^\x00/]+$")
+    scopes: list[Scope] = Field(
+        min_length=1, max_length=len(Scope), description="read: see; write: store, submit, cancel, delete; admin: keys"
+    )
+    name: str = Field("", max_length=200, pattern=r"^[^\x00]*$", description="to tell it from others")
+    expires_at: AwareDatetime | None = None
+
+
+class OwnerLimits(_Request):
+    """What an owner may take; null for what the service's settings say."""
+
+    requests_per_minute: int | None = Field(None, gt=0, le=2**31 - 1, description="of each gateway process")
+    stored_bytes: int | None = Field(None, ge=0, le=2**63 - 1, description="of all its images")
+    queued_jobs: int | None = Field(None, ge=0, le=2**31 - 1, description="that wait at any time")
+
+
+class Key(_Response):
+    id: UUID
+    owner: str
+    name: str
+    scopes: list[Scope]
+    hint: str = Field(description="the secret's first characters")
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+
+
+class CreatedKey(Key):
+    secret: str = Field(description="shown this once; send it as `Authorization: Bearer …`")
+
+
+class Keys(_Response):
+    keys: list[Key]
 
 
 class Problem(_Response):

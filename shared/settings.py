@@ -43,6 +43,11 @@ class Settings(BaseSettings):
     max_prompt_chars: int = Field(default=4000, gt=0)
     max_boxes: int = Field(default=64, gt=0)
     max_expressions: int = Field(default=64, gt=0, description="of refseg, and phrases of ground")
+    requests_per_minute: int = Field(default=60_000, gt=0, description="of an owner without a limit of its own")
+    max_stored_bytes: int | None = Field(
+        default=None, ge=0, description="images of an owner without a limit of its own"
+    )
+    max_queued_jobs: int | None = Field(default=None, ge=0, description="of an owner without a limit of its own")
     max_wait_seconds: float = Field(default=60.0, ge=0, description="longest long-poll")
 
     checkpoint: Path = SHIPPED_CHECKPOINT

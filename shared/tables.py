@@ -1,5 +1,7 @@
 """The tables, with the rules a row must keep whatever code writes it."""
 
+from uuid import UUID
+
 from sqlalchemy import (
     ARRAY,
     BigInteger,
@@ -44,6 +46,38 @@ _finished = _one_of("state", FINISHED)
 _time = DateTime(timezone=True)
 _json = JSONB(none_as_null=True)
 
+LOCAL_OWNER = UUID("00000000-0000-7000-8000-000000000000")
+"""The owner of what is stored while the service has no keys; the migrations make its row."""
+
+owners = Table(
+    "owners",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("created_at", _time, nullable=False, server_default=func.now()),
+    Column("requests_per_minute", Integer, comment="none: the setting's, as with the next two"),
+    Column("stored_bytes", BigInteger),
+    Column("queued_jobs", Integer),
+    CheckConstraint("name <> ''", name="has_name"),
+    CheckConstraint("requests_per_minute > 0 AND stored_bytes >= 0 AND queued_jobs >= 0", name="limits_sensible"),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("owner_id", Uuid, ForeignKey("owners.id"), nullable=False, index=True),
+    Column("name", Text, nullable=False, server_default=text("''")),
+    Column("scopes", ARRAY(Text), nullable=False),
+    Column("secret_sha256", LargeBinary, nullable=False, unique=True),
+    Column("hint", Text, nullable=False, comment="the secret's first characters, to tell it by"),
+    Column("created_at", _time, nullable=False, server_default=func.now()),
+    Column("expires_at", _time),
+    Column("revoked_at", _time),
+    Column("last_used_at", _time, comment="to within what the gateways keep in mind"),
+    CheckConstraint("octet_length(secret_sha256) = 32", name="secret_hashed"),
+)
+
 images = Table(
     "images",
     metadata,
@@ -55,6 +89,7 @@ images = Table(
     Column("bytes", BigInteger, nullable=False),
     Column("created_at", _time, nullable=False, server_default=func.now()),
     Column("deleted_at", _time, comment="since when its bytes are gone; what was found in it stays"),
+    Column("owner_id", Uuid, ForeignKey("owners.id"), primary_key=True),
     CheckConstraint("id ~ '^[0-9a-f]{64}$'", name="id_is_sha256"),
     CheckConstraint("width > 0 AND height > 0 AND bytes > 0", name="not_empty"),
 )
@@ -63,15 +98,17 @@ conversations = Table(
     "conversations",
     metadata,
     Column("id", Uuid, primary_key=True),
-    Column("image_id", Text, ForeignKey("images.id"), nullable=False, index=True),
+    Column("image_id", Text, nullable=False, index=True),
     Column("created_at", _time, nullable=False, server_default=func.now()),
+    Column("owner_id", Uuid, nullable=False),
+    ForeignKeyConstraint(["image_id", "owner_id"], ["images.id", "images.owner_id"]),
 )
 
 jobs = Table(
     "jobs",
     metadata,
     Column("id", Uuid, primary_key=True),
-    Column("image_id", Text, ForeignKey("images.id"), nullable=False, index=True),
+    Column("image_id", Text, nullable=False, index=True),
     Column("task", Text, nullable=False),
     Column("inputs", _json, nullable=False, server_default=text("'{}'"), comment="shared.tasks.Ask without its task"),
     Column("conversation_id", Uuid, ForeignKey("conversations.id")),
@@ -90,6 +127,8 @@ jobs = Table(
     Column("finished_at", _time),
     Column("expires_at", _time, nullable=False),
     Column("error", _json, comment="the problem of a failed job, with stage and attempt"),
+    Column("owner_id", Uuid, nullable=False),
+    ForeignKeyConstraint(["image_id", "owner_id"], ["images.id", "images.owner_id"]),
     CheckConstraint(_one_of("state", State), name="state_known"),
     CheckConstraint("attempt >= 0 AND rewinds >= 0", name="counts_not_negative"),
     CheckConstraint("num_nulls(conversation_id, turn) IN (0, 2) AND turn > 0", name="turn_of_conversation"),
@@ -108,6 +147,7 @@ jobs = Table(
         "id",
         postgresql_where=text("state = 'queued'"),
     ),
+    Index("ix_jobs_queued_of_owner", "owner_id", postgresql_where=text("state = 'queued'")),
     Index("uq_jobs_turn", "conversation_id", "turn", unique=True, postgresql_where=text("turn IS NOT NULL")),
     Index("ix_jobs_in_flight", "state", "sent_at", postgresql_where=text(_in_flight)),
     Index("ix_jobs_expiry", "expires_at", postgresql_where=text("finished_at IS NULL")),

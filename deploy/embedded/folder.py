@@ -19,6 +19,11 @@ class DataFolder:
         self._lock: TextIOWrapper | None = None
 
     @property
+    def key_file(self) -> Path:
+        """The API key that the stack made for the commands of its own user."""
+        return self.path / "api-key"
+
+    @property
     def state_file(self) -> Path:
         return self.path / "stack.json"
 

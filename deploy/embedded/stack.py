@@ -16,10 +16,12 @@ from deploy.embedded.postgres import PostgresServer
 from deploy.embedded.process import Gateway, PythonProcess, require_free
 from deploy.embedded.redis import RedisServer
 from deploy.embedded.s3 import S3Server
+from deploy.embedded.secret import write_private
 from deploy.embedded.supervisor import Supervisor
 from deploy.embedded.unit import Unit
-from shared import database
+from shared import access, database
 from shared.objects import ObjectStore
+from shared.scopes import Scope
 from shared.settings import get_settings
 
 WORKERS = ("vision", "llm", "pixel")
@@ -71,6 +73,13 @@ class Stack:
         return self._gateway.url
 
     @property
+    def api_key(self) -> str:
+        """With all scopes, for the owner of what was stored before there were keys. Made the first time."""
+        if not self._folder.key_file.exists():
+            write_private(self._folder.key_file, access.new_secret() + "\n")
+        return self._folder.key_file.read_text(encoding="utf-8").strip()
+
+    @property
     def pids(self) -> dict[str, int]:
         """Process id of each process that runs, by name."""
         return {unit.name: unit.pid for unit in self._supervisor.units if unit.pid is not None and unit.alive}
@@ -90,6 +99,7 @@ class Stack:
             self._folder.acquire()
             environment = self._start_servers() | self._environment
             database.migrate(environment["GLAMM_DATABASE_URL"])
+            self._make_key(environment["GLAMM_DATABASE_URL"])
             objects = {
                 "s3_endpoint": environment["GLAMM_S3_ENDPOINT"],
                 "s3_access_key": environment["GLAMM_S3_ACCESS_KEY"],
@@ -122,6 +132,14 @@ class Stack:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    def _make_key(self, url: str) -> None:
+        engine = database.create_engine(url, 1)
+        try:
+            with engine.begin() as connection:
+                access.ensure_key(connection, access.LOCAL_NAME, list(Scope), self.api_key, "made by the stack")
+        finally:
+            engine.dispose()
 
     def _start_servers(self) -> dict[str, str]:
         """Start the four servers; returns the settings that lead to them."""

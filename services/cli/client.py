@@ -4,9 +4,11 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 from types import TracebackType
 from typing import Self, TypeVar
+from urllib.parse import quote
 from uuid import UUID
 
 import httpx
@@ -14,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from shared import schema
 from shared.errors import GlammError, InvalidInput, Problem
+from shared.scopes import Scope
 from shared.tasks import Ask, Task
 from shared.version import VERSION
 
@@ -54,10 +57,11 @@ class GlammClient:
     the constructor raises `InvalidInput` for what is no URL.
     """
 
-    def __init__(self, url: str, *, patience: float = 30.0, timeout: float = 60.0) -> None:
+    def __init__(self, url: str, *, api_key: str | None = None, patience: float = 30.0, timeout: float = 60.0) -> None:
         try:
             self._http = httpx.Client(
                 base_url=url,
+                headers={} if api_key is None else {"Authorization": f"Bearer {api_key}"},
                 timeout=httpx.Timeout(timeout, connect=5.0),
                 limits=httpx.Limits(max_connections=64, max_keepalive_connections=64),
             )
@@ -129,6 +133,38 @@ class GlammClient:
     def overlay_png(self, job_id: UUID) -> bytes:
         """The image with every phrase's mask in the phrase's colour and a legend: PNG, RGB."""
         return self._call("GET", f"/jobs/{job_id}/overlay.png", repeatable=True).content
+
+    def create_key(
+        self, owner: str, scopes: Iterable[Scope], name: str = "", expires_at: datetime | None = None
+    ) -> schema.CreatedKey:
+        """Make an API key for an owner; its secret is in the answer and nowhere else. Needs the scope `admin`."""
+        ends = expires_at and expires_at.isoformat()
+        asked = {"owner": owner, "scopes": list(scopes), "name": name, "expires_at": ends}
+        answer = self._call("POST", "/keys", json=asked)
+        return self._read(schema.CreatedKey, answer)
+
+    def keys(self) -> list[schema.Key]:
+        """All API keys, the newest first. Needs the scope `admin`."""
+        return self._read(schema.Keys, self._call("GET", "/keys", repeatable=True)).keys
+
+    def revoke_key(self, key_id: UUID) -> schema.Key:
+        """Let a key open nothing any more. Needs the scope `admin`."""
+        return self._read(schema.Key, self._call("DELETE", f"/keys/{key_id}", repeatable=True))
+
+    def set_limits(
+        self,
+        owner: str,
+        requests_per_minute: int | None = None,
+        stored_bytes: int | None = None,
+        queued_jobs: int | None = None,
+    ) -> None:
+        """Replace an owner's limits; None for what the service's settings say. Needs the scope `admin`."""
+        asked = {
+            "requests_per_minute": requests_per_minute,
+            "stored_bytes": stored_bytes,
+            "queued_jobs": queued_jobs,
+        }
+        self._call("PUT", f"/owners/{quote(owner, safe='')}/limits", repeatable=True, json=asked)
 
     def greet(self) -> None:
         """Return when the service answers at all, at once or not at all: patience is for a service that was there."""

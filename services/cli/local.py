@@ -22,7 +22,7 @@ def up(data: Path, port: int | None) -> None:
     out, err = Console(), Console(stderr=True)
     with started(data, port, err) as stack:
         say(out, stack.gateway_url, style="bold")
-        say(err, f"Data and logs are in {data}. Annotate with `glamm annotate IMAGE`; stop with Ctrl-C.")
+        say(err, f"Data, logs and the API key are in {data}. Annotate with `glamm annotate IMAGE`; stop with Ctrl-C.")
         try:
             stack.wait()
         except (KeyboardInterrupt, SystemExit):
@@ -35,7 +35,7 @@ def demo(data: Path, out_dir: Path) -> int:
     samples = sorted(SAMPLES.glob("scene-*"))
     asked = batch.requests(samples, Ask(Task.GCG))
     with started(data, None, err) as stack:
-        with GlammClient(stack.gateway_url) as client:
+        with GlammClient(stack.gateway_url, api_key=stack.api_key) as client:
             news = batch.run(client, asked, batch.pictures(out_dir))
             summary = report.follow(news, asked, out, err, as_json=False)
         say(err, "Stopping the service.")

@@ -1,26 +1,54 @@
-"""Which running service a command speaks to."""
+"""Which running service a command speaks to, and with which key."""
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shared.errors import InvalidInput
 
+if TYPE_CHECKING:
+    from services.cli.client import GlammClient
 
-def service_url(url: str | None, data: Path) -> str:
-    """`--url`, else $GLAMM_URL, else the stack that runs on the data folder. Raises InvalidInput if there is none."""
-    named = url or os.environ.get("GLAMM_URL")
-    if named:
-        if not named.startswith(("http://", "https://")):
-            field = "--url" if url else "GLAMM_URL"
-            raise InvalidInput(field, f"{named!r} is not the URL of a service.", "Write http://HOST:PORT.")
-        return named.rstrip("/")
+
+@dataclass(frozen=True)
+class Address:
+    """api_key: None for a service that asks for none."""
+
+    url: str
+    api_key: str | None
+
+
+def client(url: str | None, api_key: str | None, data: Path, timeout: float | None = None) -> "GlammClient":
+    """A client of the service that `address` finds. Raises InvalidInput."""
+    from services.cli.client import GlammClient
+
+    found = address(url, api_key, data)
+    options = {} if timeout is None else {"timeout": timeout}
+    return GlammClient(found.url, api_key=found.api_key, **options)
+
+
+def address(url: str | None, api_key: str | None, data: Path) -> Address:
+    """`--url`, else $GLAMM_URL, else the stack that runs on the data folder. Raises InvalidInput if there is none.
+
+    The key is `--api-key`, else $GLAMM_API_KEY, else, for the stack on the data folder, its own.
+    """
     running = _running(data)
-    if running is None:
+    named = url or os.environ.get("GLAMM_URL")
+    if named and not named.startswith(("http://", "https://")):
+        field = "--url" if url else "GLAMM_URL"
+        raise InvalidInput(field, f"{named!r} is not the URL of a service.", "Write http://HOST:PORT.")
+    found = (named or running or "").rstrip("/")
+    if not found:
         raise InvalidInput(
             "--url", f"No service runs on {data}.", "Start one with `glamm up`, or name one with --url or GLAMM_URL."
         )
-    return running
+    key = api_key or os.environ.get("GLAMM_API_KEY") or (_own_key(data) if found == running else None)
+    if key is not None and not (key.isascii() and key.isprintable()):
+        field = "--api-key" if api_key else "GLAMM_API_KEY"
+        raise InvalidInput(field, "The API key holds characters that no key has.", "Send it as it was shown.")
+    return Address(found, key)
 
 
 def _running(data: Path) -> str | None:
@@ -37,3 +65,11 @@ def _running(data: Path) -> str | None:
     except PermissionError:
         pass  # it lives, as another user
     return url
+
+
+def _own_key(data: Path) -> str | None:
+    """That of the stack, which its user alone can read."""
+    try:
+        return (data / "api-key").read_text(encoding="utf-8").strip() or None
+    except OSError:
+        return None

@@ -10,12 +10,12 @@ from typing import Annotated
 
 import typer
 
-from services.cli import checkpoints, evaluate
+from services.cli import checkpoints, evaluate, keys
 from services.cli.asking import Kind
+from services.cli.options import UP_DATA, ApiKey, Data, Url
 from shared.errors import GlammError, InvalidInput, InvalidSettings, Unavailable
 from shared.version import VERSION
 
-UP_DATA = Path("data/up")
 DEMO_DATA = Path("data/demo")
 DEMO_OUT = Path("out/demo")
 
@@ -28,9 +28,7 @@ app = typer.Typer(
 )
 app.add_typer(evaluate.app)
 app.add_typer(checkpoints.app)
-
-Url = Annotated[str | None, typer.Option(help="A running service. Default: $GLAMM_URL, else what `glamm up` started.")]
-Data = Annotated[Path, typer.Option(help="The folder that keeps the stack's data and logs between runs.")]
+app.add_typer(keys.app, name="keys")
 
 
 @app.command()
@@ -59,6 +57,7 @@ def demo(
 def annotate(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="PNG, JPEG or WebP files.")],
     url: Url = None,
+    api_key: ApiKey = None,
     data: Data = UP_DATA,
     task: Annotated[str, typer.Option(help="gcg, refseg, region_caption, caption, vqa or ground.")] = "gcg",
     prompt: Annotated[str | None, typer.Option(help="An instruction in place of the task's own.")] = None,
@@ -77,11 +76,10 @@ def annotate(
 
     from services.cli import batch, locate, report
     from services.cli.asking import read_ask
-    from services.cli.client import GlammClient
 
     ask = read_ask(task, prompt, question, caption, expression or (), phrase or (), box or ())
     asked = batch.requests(images, ask)
-    with GlammClient(locate.service_url(url, data)) as client:
+    with locate.client(url, api_key, data) as client:
         client.greet()
         news = batch.run(client, asked, None if out is None else batch.pictures(out))
         summary = report.follow(news, asked, Console(), Console(stderr=True), as_json=as_json)
@@ -97,6 +95,7 @@ def predict(
         Path | None, typer.Option(help="refseg, region-caption, vqa: the file with what is asked.")
     ] = None,
     url: Url = None,
+    api_key: ApiKey = None,
     data: Data = UP_DATA,
     in_flight: Annotated[int, typer.Option(min=1, max=256, help="Jobs under way at once.")] = 16,
 ) -> None:
@@ -105,10 +104,9 @@ def predict(
 
     from services.cli import locate
     from services.cli import predict as prediction
-    from services.cli.client import GlammClient
 
     plan = prediction.plan(task, images, ground_truth, out)
-    with GlammClient(locate.service_url(url, data)) as client:
+    with locate.client(url, api_key, data) as client:
         client.greet()
         (predicted,) = prediction.run(client, [plan], in_flight, Console(stderr=True))
     print(predicted)
@@ -144,9 +142,8 @@ def scenes(
 def ready(url: Url = None, data: Data = UP_DATA) -> None:
     """Say whether a service can take jobs: exit code 0 if so, 1 with the reason if not."""
     from services.cli import locate
-    from services.cli.client import GlammClient
 
-    with GlammClient(locate.service_url(url, data), timeout=4) as client:
+    with locate.client(url, None, data, timeout=4) as client:
         client.ready()
         print(f"{client.url} is ready")
 

@@ -75,7 +75,7 @@ def _predict(plans: Sequence[predict.Plan], checkpoint: Path, data: Path, err: C
         say(err, "All predictions are there already.")
         return report.OK
     with started(data, None, err, {"GLAMM_CHECKPOINT": str(checkpoint)}) as stack:
-        with GlammClient(stack.gateway_url) as client:
+        with GlammClient(stack.gateway_url, api_key=stack.api_key) as client:
             predicted = predict.run(client, plans, IN_FLIGHT, err)
         for one in predicted:
             say(err, str(one))

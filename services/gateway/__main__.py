@@ -2,13 +2,17 @@
 
 import signal
 import socket
+import sys
 from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from services.gateway.app import create_app
-from shared import logs
+from services.gateway.keyring import is_loopback
+from shared import access, logs
+from shared.database import create_engine
 from shared.settings import Settings, settings_or_exit
 
 log = logs.get_logger("gateway")
@@ -53,7 +57,27 @@ class Server(uvicorn.Server):
 def main() -> None:
     settings = settings_or_exit()
     logs.configure("gateway", settings)
+    if not is_loopback(settings.gateway_host) and not _has_keys(settings):
+        print(
+            f"GLAMM_GATEWAY_HOST: {settings.gateway_host} can be reached from other hosts, and there is no API key. "
+            "Make the first with `glamm keys bootstrap`, or listen on 127.0.0.1.",
+            file=sys.stderr,
+        )
+        raise SystemExit(2)
     Server(create_app(settings), settings).run()
+
+
+def _has_keys(settings: Settings) -> bool:
+    """Whether there is an API key, as far as can be told: without one nothing is answered anyhow, only less plainly."""
+    engine = create_engine(settings.database_url, 1)
+    try:
+        with engine.connect() as connection:
+            return access.any_key(connection)
+    except (OperationalError, ProgrammingError) as error:
+        log.warning("keys unknown", error=str(error).splitlines()[0])
+        return True
+    finally:
+        engine.dispose()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.gateway import errors
+from services.gateway.rates import Rate
 from shared.ids import uuid7
 from shared.logs import get_logger
 
@@ -46,7 +47,11 @@ class AccessLog:
             nonlocal status, sent
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)[REQUEST_ID] = request_id
+                headers = MutableHeaders(scope=message)
+                headers[REQUEST_ID] = request_id
+                rate: Rate | None = scope.get("state", {}).get("rate")
+                if rate is not None:
+                    headers.update(rate.headers())
             elif message["type"] == "http.response.body":
                 sent += len(message.get("body", b""))
             await send(message)

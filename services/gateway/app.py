@@ -8,16 +8,19 @@ from fastapi import FastAPI
 from services.gateway import errors, openapi
 from services.gateway.access import AccessLog
 from services.gateway.gateway import opened
-from services.gateway.routes import conversations, health, images, jobs, pictures
+from services.gateway.routes import conversations, health, images, jobs, keys, pictures
 from shared.settings import Settings
 from shared.version import VERSION
 
-_ROUTERS = (images.router, jobs.router, pictures.router, conversations.router, health.router)
+_ROUTERS = (images.router, jobs.router, pictures.router, conversations.router, keys.router, health.router)
 
 _DESCRIPTION = """Images annotated with words tied to pixels, as jobs.
 
 Store an image, queue a job on it, and ask for the job until it is finished: the answer is text whose phrases carry
 masks. Every error is `application/problem+json` (RFC 9457) with a stable `type`, the `field` at fault and a `remedy`.
+
+A request speaks for an owner by an API key, `Authorization: Bearer glamm_…`. What belongs to one owner is not there for
+any other. A service that listens on loopback and has no keys asks for none.
 """
 
 

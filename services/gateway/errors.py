@@ -14,7 +14,16 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
-from shared.errors import PROBLEM_TYPE, GlammError, InvalidInput, Overloaded, Problem, Unavailable
+from shared.errors import (
+    PROBLEM_TYPE,
+    GlammError,
+    InvalidInput,
+    LimitReached,
+    Overloaded,
+    Problem,
+    Unauthenticated,
+    Unavailable,
+)
 from shared.logs import get_logger
 from shared.tasks import Task
 
@@ -107,6 +116,10 @@ def _remedy(error: ErrorDetails, name: str) -> str:
 async def _on_own(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, GlammError)
     problem = error.to_problem()
+    if isinstance(error, Unauthenticated):
+        return response(problem, {"WWW-Authenticate": "Bearer"})
+    if isinstance(error, LimitReached) and error.retry_after is not None:
+        return response(problem, {"Retry-After": str(math.ceil(error.retry_after))})
     if problem.status < 500:
         return response(problem)
     log.warning("problem", type=problem.type, detail=problem.detail)

@@ -14,6 +14,7 @@ from fastapi import Depends, Request
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.gateway.keyring import Keyring
 from services.gateway.watcher import Watcher
 from shared import jobs, tasks
 from shared.database import create_async_engine, listen
@@ -40,6 +41,7 @@ class Gateway:
     objects: ObjectStore
     broker: Redis
     watcher: Watcher
+    keyring: Keyring
     network: ThreadPoolExecutor
     pictures: ThreadPoolExecutor
 
@@ -65,23 +67,23 @@ class Gateway:
         """Raises InvalidInput."""
         return await self.on_picture(check, data, self.limits)
 
-    async def job(self, job_id: UUID) -> jobs.JobView:
-        """Raises NotFound."""
+    async def job(self, job_id: UUID, owner_id: UUID) -> jobs.JobView:
+        """Raises NotFound, also of a job that is another's."""
         async with self.engine.connect() as connection:
-            view = await connection.run_sync(jobs.get, job_id)
+            view = await connection.run_sync(jobs.get, job_id, owner_id)
         if view is None:
             raise NotFound("job", job_id)
         return view
 
-    async def finished_job(self, job_id: UUID, seconds: float) -> jobs.JobView:
-        """The job once it is finished, or as it is after so many seconds or when the gateway stops."""
+    async def finished_job(self, job_id: UUID, owner_id: UUID, seconds: float) -> jobs.JobView:
+        """The owner's job once it is finished, or as it is after so many seconds or when the gateway stops."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + seconds
         with self.watcher.watch(job_id) as moved:
             while True:
                 # Cleared before the look, so that whatever moves the job after it ends the wait below.
                 moved.clear()
-                view = await self.job(job_id)
+                view = await self.job(job_id, owner_id)
                 left = deadline - clock()
                 if view.state.finished or self.watcher.closed or left <= 0:
                     return view
@@ -101,7 +103,9 @@ async def opened(settings: Settings) -> AsyncIterator[Gateway]:
     pictures = ThreadPoolExecutor(_PICTURE_THREADS, "picture")
     listening = asyncio.create_task(watcher.run())
     try:
-        yield Gateway(settings, engine, ObjectStore(settings), broker, watcher, network, pictures)
+        yield Gateway(
+            settings, engine, ObjectStore(settings), broker, watcher, Keyring(settings, engine), network, pictures
+        )
     finally:
         watcher.close()
         listening.cancel()

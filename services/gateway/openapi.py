@@ -11,7 +11,18 @@ from pydantic.json_schema import models_json_schema
 
 from services.gateway.errors import MEDIA_TYPE
 from shared import schema
-from shared.errors import Conflict, GlammError, InvalidInput, NotFound, TooLarge, Unavailable, UnsupportedMedia
+from shared.errors import (
+    Conflict,
+    Forbidden,
+    GlammError,
+    InvalidInput,
+    LimitReached,
+    NotFound,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+    UnsupportedMedia,
+)
 
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "application/octet-stream")
 BINARY = {"type": "string", "format": "binary"}
@@ -112,6 +123,26 @@ QUEUED_TURN: dict[str, Any] = {
     "links": {**QUEUED_JOB["links"], "conversation": f"/conversations/{_CONVERSATION_ID}"},
 }
 
+KEY: dict[str, Any] = {
+    "id": "0198c0de-5a1c-7abc-8def-0123456789ab",
+    "owner": "annotators",
+    "name": "nightly run",
+    "scopes": ["read", "write"],
+    "hint": "glamm_h3Yx",
+    "created_at": "2026-01-31T12:00:00Z",
+    "expires_at": None,
+    "revoked_at": None,
+    "last_used_at": None,
+}
+CREATED_KEY = {**KEY, "secret": "glamm_h3Yx-this-is-an-example-and-opens-nothing"}
+KEYS = {"keys": [KEY]}
+LIMITS = {"requests_per_minute": 600, "stored_bytes": 50_000_000_000, "queued_jobs": None}
+KEY_REQUESTS: dict[str, dict[str, Any]] = {
+    "for a team": {"value": {"owner": "annotators", "scopes": ["read", "write"], "name": "nightly run"}},
+    "to look on": {"value": {"owner": "annotators", "scopes": ["read"], "expires_at": "2030-01-01T00:00:00Z"}},
+}
+LIMIT_REQUESTS: dict[str, dict[str, Any]] = {"some": {"value": LIMITS}}
+
 ALIVE = {"status": "ok", "checks": {}}
 READY = {"status": "ready", "checks": {"database": "ok", "object store": "ok", "broker": "ok"}}
 
@@ -140,6 +171,20 @@ ASKS = get_args(get_args(schema.AskRequest)[0])
 JOBS = get_args(get_args(schema.JobRequest)[0])
 
 _PROBLEMS: dict[int, tuple[str, GlammError]] = {
+    401: (
+        "No API key, or one that opens nothing",
+        Unauthenticated(
+            "This service wants an API key.", field="Authorization", remedy="Send `Authorization: Bearer KEY`."
+        ),
+    ),
+    403: (
+        "The API key lacks the scope",
+        Forbidden("The API key lacks the scope write.", field="Authorization", remedy="Use a key with that scope."),
+    ),
+    429: (
+        "The owner has, or has sent, as much as it may; with Retry-After where waiting helps",
+        LimitReached("requests_per_minute", 6000, "requests a minute", "Send fewer at a time.", retry_after=1),
+    ),
     404: ("There is no such thing", NotFound("job", _JOB_ID)),
     409: (
         "The job has no result or none yet, or the conversation takes no turn now",
@@ -169,6 +214,11 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
         content = {"schema": {"$ref": _REF.format(model="Problem")}, "example": error.to_problem().to_json()}
         documented[status] = {"description": description, "content": {MEDIA_TYPE: content}}
     return documented
+
+
+def guarded(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Those of a route that wants a key."""
+    return problems(401, 403, *statuses, 429)
 
 
 def example(description: str, value: Any) -> dict[str, Any]:
@@ -223,7 +273,10 @@ def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
     def build() -> dict[str, Any]:
         if app.openapi_schema is None:
             document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-            requests = [(model, "validation") for model in (*ASKS, *JOBS, schema.ConversationRequest)]
+            requests = [
+                (model, "validation")
+                for model in (*ASKS, *JOBS, schema.ConversationRequest, schema.KeyRequest, schema.OwnerLimits)
+            ]
             models = [*requests, (schema.Problem, "serialization")]
             _, extra = models_json_schema(models, ref_template=_REF)  # type: ignore[arg-type]
             known = document["components"]["schemas"]

@@ -4,8 +4,12 @@ import itertools
 from dataclasses import asdict
 
 from services.gateway.storage import ImageRow
-from shared import jobs, schema
+from shared import access, jobs, schema
 from shared.tasks import Ask, Box, Task
+
+
+def key_json(key: access.Key) -> schema.Key:
+    return schema.Key(**{**asdict(key), "scopes": sorted(key.scopes)})
 
 
 def image_json(image: ImageRow, created: bool) -> schema.StoredImage:

@@ -10,16 +10,18 @@ from shared.ids import uuid7
 from shared.jobs.records import NewJob, PastTurn
 from shared.jobs.schedule import create
 from shared.states import State
-from shared.tables import answers, conversations, images, jobs
+from shared.tables import LOCAL_OWNER, answers, conversations, images, jobs
 from shared.tasks import Ask
 
 
-def begin(conn: Connection, image_id: str) -> UUID:
-    """Open a conversation about a stored image. Raises NotFound when there is no such image, or no more."""
+def begin(conn: Connection, image_id: str, owner_id: UUID = LOCAL_OWNER) -> UUID:
+    """Open a conversation about a stored image. Raises NotFound when the owner has no such image, or no more."""
     conversation_id = uuid7()
-    row = select(literal(conversation_id), images.c.id).where(images.c.id == image_id, images.c.deleted_at.is_(None))
+    row = select(literal(conversation_id), images.c.id, images.c.owner_id).where(
+        images.c.id == image_id, images.c.owner_id == owner_id, images.c.deleted_at.is_(None)
+    )
     begun = conn.execute(
-        insert(conversations).from_select(["id", "image_id"], row).returning(conversations.c.id)
+        insert(conversations).from_select(["id", "image_id", "owner_id"], row).returning(conversations.c.id)
     ).one_or_none()
     if begun is None:
         raise NotFound("image", image_id)
@@ -33,7 +35,9 @@ def add_turn(conn: Connection, conversation_id: UUID, new: NewJob) -> UUID:
     """
     # The row's lock makes turns of one conversation one after another.
     found = conn.execute(
-        select(conversations.c.id).where(conversations.c.id == conversation_id).with_for_update()
+        select(conversations.c.id)
+        .where(conversations.c.id == conversation_id, conversations.c.owner_id == new.owner_id)
+        .with_for_update()
     ).one_or_none()
     if found is None:
         raise NotFound("conversation", conversation_id)

@@ -8,6 +8,7 @@ from uuid import UUID
 from shared.errors import Problem
 from shared.masks import Rle
 from shared.states import Outcome, Stage, State
+from shared.tables import LOCAL_OWNER
 from shared.tasks import Ask, Box
 
 
@@ -22,12 +23,17 @@ class Message:
 
 @dataclass(frozen=True)
 class NewJob:
-    """A validated request; `ttl` is how long it may take from now until it is finished."""
+    """A validated request; `ttl` is how long it may take from now until it is finished.
+
+    most_queued: how many jobs of the owner may wait, this one included; None for any number.
+    """
 
     image_id: str
     ask: Ask
     priority: int = 0
     ttl: timedelta = timedelta(days=7)
+    owner_id: UUID = LOCAL_OWNER
+    most_queued: int | None = None
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ def enter(conn: Connection, message: Message, worker: str, lease: timedelta) -> 
             jobs.c.attempt == message.attempt,
             jobs.c.lease_token.is_(None),
             images.c.id == jobs.c.image_id,
+            images.c.owner_id == jobs.c.owner_id,
         )
         .values(attempt=jobs.c.attempt + 1, lease_worker=worker, lease_token=token, lease_expires_at=now + lease)
         .returning(jobs, images.c.object_key, images.c.width, images.c.height, now.label("started_at"))

@@ -6,24 +6,27 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Connection, and_, case, func, insert, literal, null, or_, select, update
 
 from shared.database import announcement
-from shared.errors import Expired, NotFound, WorkerLost
+from shared.errors import Expired, LimitReached, NotFound, WorkerLost
 from shared.ids import uuid7
 from shared.jobs.records import Message, NewJob, Swept
 from shared.jobs.statements import RELEASED, announced, close_runs_of, failure, in_flight, now, queued
 from shared.states import FINISHED, Outcome, Stage, State
-from shared.tables import images, jobs
+from shared.tables import LOCAL_OWNER, images, jobs
 
 _ADMISSION_LOCK = 0x676C_616D_6D01
 _EXPIRY_BATCH = 1000
 
 
 def create(conn: Connection, new: NewJob, conversation_id: UUID | None = None, turn: int | None = None) -> UUID:
-    """Queue a job, maybe as a turn of a conversation. Raises NotFound when there is no such image, or no more.
+    """Queue a job, maybe as a turn of a conversation.
+
+    Raises NotFound when the owner has no such image, or no more, and LimitReached when too many of its jobs wait.
 
     The image's row is locked against `withdraw_image`, so that one either sees the job or is seen here.
     """
+    _require_room(conn, new)
     job_id = uuid7()
-    columns = ["id", "image_id", "task", "inputs", "conversation_id", "turn", "priority", "expires_at"]
+    columns = ["id", "image_id", "task", "inputs", "conversation_id", "turn", "priority", "expires_at", "owner_id"]
     stored = select(
         literal(job_id),
         images.c.id,
@@ -33,7 +36,8 @@ def create(conn: Connection, new: NewJob, conversation_id: UUID | None = None, t
         literal(turn, jobs.c.turn.type),
         literal(new.priority),
         now + new.ttl,
-    ).where(images.c.id == new.image_id, images.c.deleted_at.is_(None))
+        images.c.owner_id,
+    ).where(images.c.id == new.image_id, images.c.owner_id == new.owner_id, images.c.deleted_at.is_(None))
     row = stored.with_for_update(read=True, of=images)
     inserted = conn.execute(
         insert(jobs).from_select(columns, row).returning(announcement(str(job_id), State.QUEUED.value))
@@ -43,30 +47,42 @@ def create(conn: Connection, new: NewJob, conversation_id: UUID | None = None, t
     return job_id
 
 
+def _require_room(conn: Connection, new: NewJob) -> None:
+    """Two that come at once may pass it together: a limit that is kept to within a few jobs serves as well."""
+    if new.most_queued is None:
+        return
+    # The one that would be too many tells; how many there are besides does not matter.
+    waiting = select(jobs.c.id).where(queued, jobs.c.owner_id == new.owner_id)
+    last = waiting.offset(max(0, new.most_queued - 1)).limit(1)
+    if new.most_queued == 0 or conn.execute(last).one_or_none() is not None:
+        raise LimitReached("queued_jobs", new.most_queued, "jobs waiting", "Wait until some have been worked off.")
+
+
 def cancel(conn: Connection, job_id: UUID) -> bool:
     """Take a job away that is not finished; whoever runs it learns so from the next renewal."""
     return bool(_cancel(conn, jobs.c.id == job_id))
 
 
-def withdraw_image(conn: Connection, image_id: str) -> str | None:
+def withdraw_image(conn: Connection, image_id: str, owner_id: UUID = LOCAL_OWNER) -> str | None:
     """Let no job read the image any more: unfinished ones on it are cancelled, results stay.
 
-    The key of its object, which the caller deletes after the commit if `withdrawn` still says so; None when there was
-    no such image. Doing it again is harmless, and so is sending the image again.
+    The key of its object, which the caller deletes after the commit if `withdrawn` still says so; None when the owner
+    has no such image. Doing it again is harmless, and so is sending the image again.
     """
     key = conn.execute(
         update(images)
-        .where(images.c.id == image_id)
+        .where(images.c.id == image_id, images.c.owner_id == owner_id)
         .values(deleted_at=func.coalesce(images.c.deleted_at, now))
         .returning(images.c.object_key)
     ).scalar_one_or_none()
-    _cancel(conn, jobs.c.image_id == image_id)
+    _cancel(conn, and_(jobs.c.image_id == image_id, jobs.c.owner_id == owner_id))
     return key
 
 
-def withdrawn(conn: Connection, image_id: str) -> bool:
+def withdrawn(conn: Connection, image_id: str, owner_id: UUID = LOCAL_OWNER) -> bool:
     """Whether the image is withdrawn; it stays as it is, withdrawn or not, until the transaction ends."""
-    found = select(images.c.deleted_at).where(images.c.id == image_id).with_for_update(key_share=True)
+    mine = and_(images.c.id == image_id, images.c.owner_id == owner_id)
+    found = select(images.c.deleted_at).where(mine).with_for_update(key_share=True)
     return conn.execute(found).scalar_one_or_none() is not None
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, func, select, tuple_
+from sqlalchemy import Connection, Row, and_, func, select, tuple_
 
 from shared.errors import Problem
 from shared.jobs.records import Answer, ConversationView, Failure, ImageView, JobView, Phrase, Result, StageRun, Timing
@@ -18,11 +18,14 @@ _FARTHEST_POSITION = 10_000
 _IMAGE = [images.c[name] for name in ("object_key", "media_type", "width", "height", "deleted_at")]
 
 
-def get(conn: Connection, job_id: UUID) -> JobView | None:
-    """The job with its history and, once it succeeded, its result; None when there is no such job."""
-    row = conn.execute(
-        select(jobs, *_IMAGE).join(images, images.c.id == jobs.c.image_id).where(jobs.c.id == job_id)
-    ).one_or_none()
+def get(conn: Connection, job_id: UUID, owner_id: UUID | None = None) -> JobView | None:
+    """The job with its history and, once it succeeded, its result; None when there is no such job.
+
+    owner_id: of whose jobs; None for anybody's.
+    """
+    on_image = and_(images.c.id == jobs.c.image_id, images.c.owner_id == jobs.c.owner_id)
+    whose = [] if owner_id is None else [jobs.c.owner_id == owner_id]
+    row = conn.execute(select(jobs, *_IMAGE).join(images, on_image).where(jobs.c.id == job_id, *whose)).one_or_none()
     if row is None:
         return None
     state = State(row.state)
@@ -48,12 +51,12 @@ def get(conn: Connection, job_id: UUID) -> JobView | None:
     )
 
 
-def get_conversation(conn: Connection, conversation_id: UUID) -> ConversationView | None:
-    """The conversation with its turns; None when there is no such one."""
+def get_conversation(conn: Connection, conversation_id: UUID, owner_id: UUID | None = None) -> ConversationView | None:
+    """The conversation with its turns; None when there is no such one. owner_id: as for `get`."""
+    on_image = and_(images.c.id == conversations.c.image_id, images.c.owner_id == conversations.c.owner_id)
+    whose = [] if owner_id is None else [conversations.c.owner_id == owner_id]
     row = conn.execute(
-        select(conversations, *_IMAGE)
-        .join(images, images.c.id == conversations.c.image_id)
-        .where(conversations.c.id == conversation_id)
+        select(conversations, *_IMAGE).join(images, on_image).where(conversations.c.id == conversation_id, *whose)
     ).one_or_none()
     if row is None:
         return None

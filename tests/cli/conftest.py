@@ -122,6 +122,7 @@ class Run:
 class Service:
     data: Path
     url: str
+    api_key: str
 
 
 @pytest.fixture(scope="session")
@@ -142,7 +143,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
             assert monotonic() < deadline, (folder / "err").read_text()
             sleep(0.2)
         url = json.loads((data / "stack.json").read_text())["url"]
-        yield Service(data, url)
+        yield Service(data, url, (data / "api-key").read_text().strip())
         family = psutil.Process(process.pid).children(recursive=True)
         assert len(family) >= 9, "four servers and five processes"
         process.send_signal(signal.SIGINT)
@@ -197,5 +198,5 @@ def picture(tmp_path) -> Path:
 
 @pytest.fixture
 def client(service) -> Iterator[GlammClient]:
-    with GlammClient(service.url) as client:
+    with GlammClient(service.url, api_key=service.api_key) as client:
         yield client

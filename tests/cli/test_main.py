@@ -12,6 +12,7 @@ from time import sleep
 import pytest
 
 from services.cli import locate
+from services.cli.locate import Address
 from shared.errors import InvalidInput
 from shared.version import VERSION
 from tests.deploy.compose import ROOT
@@ -130,17 +131,32 @@ def write_state(folder: Path, **state: object) -> Path:
 def test_the_stack_of_a_data_folder_is_found_while_its_process_lives(tmp_path, monkeypatch):
     monkeypatch.delenv("GLAMM_URL", raising=False)
     data = write_state(tmp_path, pid=os.getpid(), url="http://127.0.0.1:1234")
-    assert locate.service_url(None, data) == "http://127.0.0.1:1234"
-    assert locate.service_url("http://other:1/", data) == "http://other:1"
+    assert locate.address(None, None, data) == Address("http://127.0.0.1:1234", None)
+    assert locate.address("http://other:1/", None, data) == Address("http://other:1", None)
     monkeypatch.setenv("GLAMM_URL", "https://elsewhere")
-    assert locate.service_url(None, data) == "https://elsewhere"
+    assert locate.address(None, None, data).url == "https://elsewhere"
+
+
+def test_the_key_of_a_stack_goes_to_that_stack_alone(tmp_path, monkeypatch):
+    monkeypatch.delenv("GLAMM_URL", raising=False)
+    monkeypatch.delenv("GLAMM_API_KEY", raising=False)
+    data = write_state(tmp_path, pid=os.getpid(), url="http://127.0.0.1:1234")
+    (data / "api-key").write_text("its-own\n")
+    assert locate.address(None, None, data).api_key == "its-own"
+    assert locate.address("http://127.0.0.1:1234/", None, data).api_key == "its-own"
+    assert locate.address("http://other:1", None, data).api_key is None
+    monkeypatch.setenv("GLAMM_API_KEY", "from-outside")
+    assert locate.address(None, None, data).api_key == "from-outside"
+    assert locate.address(None, "named", data).api_key == "named"
+    with pytest.raises(InvalidInput, match="characters"):
+        locate.address(None, "näme\n", data)
 
 
 @pytest.mark.parametrize("state", [{"pid": 2**22 + 1, "url": "http://x"}, {"pid": 1}, {"pid": "x", "url": 3}])
 def test_what_a_dead_stack_left_behind_is_not_taken_for_a_live_one(tmp_path, monkeypatch, state):
     monkeypatch.delenv("GLAMM_URL", raising=False)
     with pytest.raises(InvalidInput, match="No service runs"):
-        locate.service_url(None, write_state(tmp_path, **state))
+        locate.address(None, None, write_state(tmp_path, **state))
 
 
 def test_an_interrupt_ends_annotate_at_once_even_while_the_service_keeps_it_waiting(serve, tmp_path):

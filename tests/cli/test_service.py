@@ -105,6 +105,7 @@ def test_annotate_can_print_json_alone(glamm, picture):
 
 def test_a_stack_is_found_by_its_variable_too(glamm, picture, service, monkeypatch):
     monkeypatch.setenv("GLAMM_URL", service.url)
+    monkeypatch.setenv("GLAMM_API_KEY", service.api_key)
     run = glamm("annotate", picture, "--data", picture.parent / "nowhere", "--json")
     assert run.code == 0, run.err
 

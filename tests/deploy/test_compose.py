@@ -12,9 +12,9 @@ from tests.deploy import compose
 from tests.deploy.compose_schema import COMPOSE
 
 BASE, GPU = "docker-compose.yml", "docker-compose.gpu.yml"
-SECRETS = {"POSTGRES_PASSWORD": "secret1", "S3_SECRET_KEY": "secret22"}
+SECRETS = {"POSTGRES_PASSWORD": "secret1", "S3_SECRET_KEY": "secret22", "API_KEY": "secret333"}
 WORKERS = ("worker-vision", "worker-llm", "worker-pixel")
-OURS = ("migrate", "bucket", "gateway", "scheduler", *WORKERS)
+OURS = ("migrate", "bucket", "key", "gateway", "scheduler", *WORKERS)
 
 
 @pytest.fixture(params=[(BASE,), (BASE, GPU)], ids=["cpu", "gpu"])
@@ -91,7 +91,7 @@ def test_a_service_is_waited_for_in_a_way_that_it_can_fulfil(services):
 
 
 def test_every_long_running_service_has_a_health_check_and_comes_back(services):
-    for name in set(services) - {"migrate", "bucket"}:
+    for name in set(services) - {"migrate", "bucket", "key"}:
         assert "healthcheck" in services[name], name
         assert services[name]["restart"] == "unless-stopped", name
 
@@ -153,7 +153,7 @@ def test_every_address_is_a_service_that_was_waited_for(services):
 def test_every_variable_of_ours_is_a_setting_with_a_valid_value(project, monkeypatch):
     for name in OURS:
         environment = project["services"][name]["environment"]
-        known = {f"GLAMM_{field.upper()}" for field in Settings.model_fields}
+        known = {f"GLAMM_{field.upper()}" for field in Settings.model_fields} | {"GLAMM_API_KEY"}
         assert set(environment) <= known, name
         with monkeypatch.context() as patch:
             for variable, value in environment.items():

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from deploy.embedded import ports
-from services.cli.client import GlammClient
+from services.cli.client import GlammClient, Refused
 from shared.settings import SHIPPED_CHECKPOINT
 from tests.deploy import compose
 
@@ -118,9 +118,8 @@ def picture(tmp_path) -> bytes:
 
 
 def test_the_processes_start_in_order_do_a_job_and_stop(stand_ins, picture, tmp_path):
-    services = compose.load("docker-compose.yml", environment={"POSTGRES_PASSWORD": "x", "S3_SECRET_KEY": "x"})[
-        "services"
-    ]
+    secrets = {"POSTGRES_PASSWORD": "x", "S3_SECRET_KEY": "x", "API_KEY": "a-key-for-this-test-alone"}
+    services = compose.load("docker-compose.yml", environment=secrets)["services"]
     with ExitStack() as stack:
         started: list[tuple[Container, subprocess.Popen[bytes]]] = []
         for name in in_start_order(services):
@@ -136,7 +135,10 @@ def test_the_processes_start_in_order_do_a_job_and_stop(stand_ins, picture, tmp_
             if container.service["image"].startswith("glamm-service"):
                 assert "libtorch" not in Path(f"/proc/{process.pid}/maps").read_text(), container.name
 
-        with GlammClient(f"http://127.0.0.1:{stand_ins['GLAMM_GATEWAY_PORT']}") as client:
+        url = f"http://127.0.0.1:{stand_ins['GLAMM_GATEWAY_PORT']}"
+        with GlammClient(url) as client, pytest.raises(Refused, match="wants an API key"):
+            client.upload_image(picture)
+        with GlammClient(url, api_key=secrets["API_KEY"]) as client:
             job = client.create_job(client.upload_image(picture).id)
             job = client.wait_for(job.id, timeout=PATIENCE)
         assert job.state == "succeeded", job.error

@@ -24,7 +24,7 @@ import os, pathlib
 from deploy.embedded.stack import Stack
 print("begun")
 with Stack(pathlib.Path(os.environ["TEST_FOLDER"]), workers=()) as stack:
-    print("up", stack.gateway_url)
+    print("up", stack.gateway_url, stack.api_key)
     stack.wait()
 """
 
@@ -60,13 +60,13 @@ def test_a_running_stack_ends_on_a_signal(run: Callable[[str], Runner]) -> None:
 def test_a_killed_stack_leaves_no_process_and_starts_again_with_its_data(run: Callable[[str], Runner]) -> None:
     runner = run(PROGRAM)
     eventually(lambda: runner.says("up http://"))
-    url = runner.text.split()[-1]
-    assert upload(url).status_code == 201
+    _, url, key = runner.text.split()[-3:]
+    assert upload(url, key).status_code == 201
     runner.end_with(signal.SIGKILL)
     eventually(runner.nothing_is_left)
     with Stack(runner.folder, workers=()) as stack:
         assert stack.gateway_url == url
-        assert upload(url).status_code == 200
+        assert upload_to(stack).status_code == 200
 
 
 @pytest.fixture(scope="module")
@@ -92,9 +92,9 @@ def test_two_stacks_run_side_by_side_without_sharing_anything(stacks: tuple[Stac
     one, two = stacks
     assert one.gateway_url != two.gateway_url
     assert not set(one.pids.values()) & set(two.pids.values())
-    assert upload(one.gateway_url).status_code == 201
-    assert upload(two.gateway_url).status_code == 201
-    assert upload(one.gateway_url).status_code == 200
+    assert upload_to(one).status_code == 201
+    assert upload_to(two).status_code == 201
+    assert upload_to(one).status_code == 200
 
 
 def test_a_second_stack_on_a_folder_is_refused_and_told_where_the_first_is(stacks: tuple[Stack, Stack]) -> None:
@@ -127,7 +127,7 @@ def test_all_processes_may_die_at_once_and_are_back_where_they_were(
     eventually(lambda: {f"{name} runs again" for name in before} <= set(reports))
     assert ready(url)
     assert not set(before.values()) & set(stack.pids.values())
-    assert upload(url).status_code == 200
+    assert upload_to(stack).status_code == 200
 
 
 def test_a_port_that_is_taken_is_refused(stacks: tuple[Stack, Stack], tmp_path: Path) -> None:
@@ -156,10 +156,15 @@ def test_a_wrong_setting_is_refused_before_anything_is_made(tmp_path: Path, monk
     assert not (tmp_path / "data").exists()
 
 
-def upload(url: str) -> httpx.Response:
+def upload_to(stack: Stack) -> httpx.Response:
+    return upload(stack.gateway_url, stack.api_key)
+
+
+def upload(url: str, key: str) -> httpx.Response:
     file = io.BytesIO()
     Image.new("RGB", (64, 48), "teal").save(file, "PNG")
-    return httpx.post(f"{url}/images", content=file.getvalue(), headers={"Content-Type": "image/png"}, timeout=30)
+    headers = {"Content-Type": "image/png", "Authorization": f"Bearer {key}"}
+    return httpx.post(f"{url}/images", content=file.getvalue(), headers=headers, timeout=30)
 
 
 def ready(url: str) -> bool:

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from services.gateway import storage
 from shared import jobs
+from shared.access import LOCAL
 from shared.objects import key_of
 from tests.gateway.conftest import Backstage
 
@@ -44,11 +45,11 @@ async def test_bytes_that_a_deletion_takes_from_an_upload_are_stored_again(
     gateway = app.state.gateway
     await api.post("/images", content=png)
     image = await gateway.check(png)
-    await storage.keep(gateway, image)
+    await storage.keep(gateway, LOCAL, image)
     await api.delete(f"/images/{image_id}")
     assert not backstage.objects.exists(key_of(image_id))
     async with gateway.engine.begin() as connection:
-        assert await storage.record(gateway, connection, image)
+        assert await storage.record(gateway, connection, LOCAL.owner_id, image)
     assert backstage.objects.get(key_of(image_id)) == png
 
 
@@ -59,7 +60,7 @@ async def test_a_deletion_leaves_the_bytes_of_an_image_that_was_sent_again(
     with backstage.engine.begin() as connection:
         key = jobs.withdraw_image(connection, image_id)
     assert await upload() in (201, 202)
-    await storage.erase(app.state.gateway, image_id, key)
+    await storage.erase(app.state.gateway, LOCAL.owner_id, image_id, key)
     assert backstage.objects.get(key) == png
     assert (await api.get(f"/images/{image_id}")).status_code == 200
 

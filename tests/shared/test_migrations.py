@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, select, text
 
-from shared.database import create_engine
-from shared.tables import metadata
+from shared.database import create_engine, migrate
+from shared.tables import LOCAL_OWNER, images, jobs, metadata
 
 CONSTRAINTS = """
     SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
@@ -73,3 +73,28 @@ def test_several_processes_may_migrate_at_once(empty_database_url: str, connect:
     with connect(empty_database_url).connect() as conn:
         assert conn.scalar(text("SELECT count(*) FROM alembic_version")) == 1
         assert conn.scalar(text("SELECT count(*) FROM jobs")) == 0
+
+
+def test_what_was_stored_before_there_were_owners_belongs_to_the_local_one(
+    empty_database_url: str, connect: Connect
+) -> None:
+    migrate(empty_database_url, "0001")
+    engine = connect(empty_database_url)
+    with engine.begin() as conn:
+        conn.execute(
+            text(
+                "INSERT INTO images (id, object_key, media_type, width, height, bytes)"
+                " VALUES (repeat('ab', 32), 'images/ab/x', 'image/png', 4, 3, 9)"
+            )
+        )
+        conn.execute(
+            text(
+                "INSERT INTO jobs (id, image_id, task, expires_at)"
+                " VALUES (gen_random_uuid(), repeat('ab', 32), 'gcg', now() + interval '1 day')"
+            )
+        )
+    migrate(empty_database_url)
+    with engine.begin() as conn:
+        (key,) = conn.execute(select(images.c.object_key).where(images.c.owner_id == LOCAL_OWNER)).scalars()
+        (owner,) = conn.execute(select(jobs.c.owner_id)).scalars()
+    assert (key, owner) == ("images/ab/x", LOCAL_OWNER)

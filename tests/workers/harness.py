@@ -23,9 +23,9 @@ from sqlalchemy import insert
 from shared import jobs
 from shared.images import Limits, check
 from shared.jobs import ConversationView, JobView, Message, NewJob, Stage, State
-from shared.objects import ObjectStore
+from shared.objects import ObjectStore, key_of
 from shared.settings import Settings
-from shared.tables import images
+from shared.tables import LOCAL_OWNER, images
 from shared.tasks import Ask, Task
 
 SECONDS = 180  # how long a test waits for what must happen; never how long it takes
@@ -51,7 +51,8 @@ class Place:
     def upload(self, data: bytes) -> str:
         """Store an image as the gateway does; its id."""
         image = check(data, Limits(10**7, 10**7, 10**4))
-        key = self.objects.put(image.id, data, image.media_type)
+        key = key_of(image.id)
+        self.objects.put(key, data, image.media_type)
         with self.database.begin() as conn:
             conn.execute(
                 insert(images).values(
@@ -61,6 +62,7 @@ class Place:
                     width=image.width,
                     height=image.height,
                     bytes=len(data),
+                    owner_id=LOCAL_OWNER,
                 )
             )
         return image.id

@@ -275,7 +275,7 @@ def test_an_image_that_cannot_be_read_fails_its_job_alone_and_after_three_attemp
     poisoned, sound = start(1), start(2)
     image = place.view(poisoned.job_id).image
     place.objects.delete(image.object_key)
-    place.objects.put(image.id, b"\x89PNG\r\n\x1a\n and nothing more", "image/png")
+    place.objects.put(key_of(image.id), b"\x89PNG\r\n\x1a\n and nothing more", "image/png")
     following: Message | None = poisoned
     attempts = 0
     while following is not None:

@@ -120,7 +120,7 @@ def test_a_poisonous_job_fails_and_the_others_go_on(place: Place, worker: StartW
     jobs = [place.submit(image_id) for image_id in uploaded]
     spoiled = place.view(jobs[1]).image
     place.objects.delete(spoiled.object_key)
-    place.objects.put(spoiled.id, place.picture(1)[:60], "image/png")
+    place.objects.put(spoiled.object_key, place.picture(1)[:60], "image/png")
     worker("vision,llm,pixel")
     for job_id in (jobs[0], *jobs[2:]):
         place.succeeded(job_id)

@@ -10,11 +10,13 @@ from sqlalchemy import Connection
 
 from services.gateway import openapi
 from services.gateway.body import read_ask, read_json
+from services.gateway.callers import Reader, Writer
 from services.gateway.errors import from_pydantic
 from services.gateway.gateway import Current, Gateway
 from services.gateway.presentation import conversation_json, job_json
 from services.gateway.routes.jobs import new_job
 from shared import jobs, schema
+from shared.access import Principal
 from shared.errors import InvalidInput, NotFound
 from shared.logs import get_logger
 
@@ -37,9 +39,11 @@ _TURN: dict[str, Any] = openapi.json_body(openapi.one_of(*openapi.ASKS), openapi
     "/conversations",
     status_code=status.HTTP_201_CREATED,
     openapi_extra=_BEGIN,
-    responses={201: openapi.example("Begun", openapi.CONVERSATION), **openapi.problems(413, 415, 422, 503)},
+    responses={201: openapi.example("Begun", openapi.CONVERSATION), **openapi.guarded(413, 415, 422, 503)},
 )
-async def begin_conversation(request: Request, response: Response, gateway: Current) -> schema.Conversation:
+async def begin_conversation(
+    request: Request, response: Response, gateway: Current, caller: Writer
+) -> schema.Conversation:
     """Begin a conversation about a stored image. The image is encoded with its first turn, and then no more."""
     try:
         asked = schema.ConversationRequest.model_validate_json(await read_json(request))
@@ -47,7 +51,7 @@ async def begin_conversation(request: Request, response: Response, gateway: Curr
         raise from_pydantic(error) from error
     async with gateway.engine.begin() as connection:
         try:
-            view = await connection.run_sync(_begin, asked.image_id)
+            view = await connection.run_sync(_begin, asked.image_id, caller.owner_id)
         except NotFound as error:
             raise InvalidInput("image_id", error.detail, "Send the image with POST /images first.") from error
     conversation = conversation_json(view, request.scope["root_path"])
@@ -57,29 +61,31 @@ async def begin_conversation(request: Request, response: Response, gateway: Curr
 
 @router.get(
     "/conversations/{conversation_id}",
-    responses={200: openapi.example("With its turns", openapi.CONVERSATION), **openapi.problems(404, 422, 503)},
+    responses={200: openapi.example("With its turns", openapi.CONVERSATION), **openapi.guarded(404, 422, 503)},
 )
-async def get_conversation(conversation_id: ConversationId, request: Request, gateway: Current) -> schema.Conversation:
+async def get_conversation(
+    conversation_id: ConversationId, request: Request, gateway: Current, caller: Reader
+) -> schema.Conversation:
     """A conversation's image and the URLs of its turns."""
-    return conversation_json(await _conversation(gateway, conversation_id), request.scope["root_path"])
+    return conversation_json(await _conversation(gateway, caller, conversation_id), request.scope["root_path"])
 
 
 @router.post(
     "/conversations/{conversation_id}/turns",
     status_code=status.HTTP_202_ACCEPTED,
     openapi_extra=_TURN,
-    responses={202: openapi.example("Queued", openapi.QUEUED_TURN), **openapi.problems(404, 409, 413, 415, 422, 503)},
+    responses={202: openapi.example("Queued", openapi.QUEUED_TURN), **openapi.guarded(404, 409, 413, 415, 422, 503)},
 )
 async def take_turn(
-    conversation_id: ConversationId, request: Request, response: Response, gateway: Current
+    conversation_id: ConversationId, request: Request, response: Response, gateway: Current, caller: Writer
 ) -> schema.Job:
     """Queue the next turn: any task, boxes of its own included. One turn runs at a time.
 
     It sees the earlier turns that succeeded, as the model wrote them; the oldest are forgotten when they no longer fit.
     """
     asked = await read_ask(request)
-    image = (await _conversation(gateway, conversation_id)).image
-    new = new_job(gateway, asked, image.id, image.width, image.height)
+    image = (await _conversation(gateway, caller, conversation_id)).image
+    new = new_job(gateway, caller, asked, image.id, image.width, image.height)
     async with gateway.engine.begin() as connection:
         view = await connection.run_sync(_take_turn, conversation_id, new)
     log.info("job queued", job_id=str(view.id), image_id=image.id, task=new.ask.task.value, turn=view.turn)
@@ -88,17 +94,17 @@ async def take_turn(
     return job
 
 
-async def _conversation(gateway: Gateway, conversation_id: UUID) -> jobs.ConversationView:
+async def _conversation(gateway: Gateway, caller: Principal, conversation_id: UUID) -> jobs.ConversationView:
     """Raises NotFound."""
     async with gateway.engine.connect() as connection:
-        view = await connection.run_sync(jobs.get_conversation, conversation_id)
+        view = await connection.run_sync(jobs.get_conversation, conversation_id, caller.owner_id)
     if view is None:
         raise NotFound("conversation", conversation_id)
     return view
 
 
-def _begin(connection: Connection, image_id: str) -> jobs.ConversationView:
-    view = jobs.get_conversation(connection, jobs.begin(connection, image_id))
+def _begin(connection: Connection, image_id: str, owner_id: UUID) -> jobs.ConversationView:
+    view = jobs.get_conversation(connection, jobs.begin(connection, image_id, owner_id))
     assert view is not None
     return view
 

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response, status
 
 from services.gateway import openapi, storage
 from services.gateway.body import read_image
+from services.gateway.callers import Reader, Writer
 from services.gateway.gateway import Current
 from services.gateway.presentation import image_json
 from shared import schema
@@ -33,20 +34,21 @@ _UPLOAD: dict[str, Any] = {
     responses={
         200: {"model": schema.StoredImage, "description": "The image was there already"},
         201: openapi.example("Stored", openapi.STORED_IMAGE),
-        **openapi.problems(413, 415, 422, 503),
+        **openapi.guarded(413, 415, 422, 503),
     },
 )
-async def upload_image(request: Request, response: Response, gateway: Current) -> schema.StoredImage:
+async def upload_image(request: Request, response: Response, gateway: Current, caller: Writer) -> schema.StoredImage:
     """Store an image: PNG, JPEG or WebP, 8 bits a channel, RGB, grey or palette, opaque, not animated.
 
     Send the file as the body, or as the file `image` of a form. It is stored as it is; its id is the sha256 of its
     bytes. Width and height are those of the upright picture: EXIF rotation is applied.
     """
     image = await gateway.check(await read_image(request, gateway.limits))
-    await storage.keep(gateway, image)
+    await storage.keep(gateway, caller, image)
     async with gateway.engine.begin() as connection:
-        created = await storage.record(gateway, connection, image)
-    row = storage.ImageRow(image.id, key_of(image.id), image.media_type, image.width, image.height, len(image.data))
+        created = await storage.record(gateway, connection, caller.owner_id, image)
+    key = key_of(image.id, caller.owner_id)
+    row = storage.ImageRow(image.id, key, image.media_type, image.width, image.height, len(image.data))
     response.status_code = status.HTTP_201_CREATED if created else status.HTTP_200_OK
     response.headers["Location"] = f"{request.scope['root_path']}/images/{image.id}"
     return image_json(row, created)
@@ -54,11 +56,11 @@ async def upload_image(request: Request, response: Response, gateway: Current) -
 
 @router.get(
     "/images/{image_id}",
-    responses={200: openapi.example("Known", openapi.STORED_IMAGE), **openapi.problems(404, 422, 503)},
+    responses={200: openapi.example("Known", openapi.STORED_IMAGE), **openapi.guarded(404, 422, 503)},
 )
-async def get_image(image_id: schema.ImageId, gateway: Current) -> schema.StoredImage:
+async def get_image(image_id: schema.ImageId, gateway: Current, caller: Reader) -> schema.StoredImage:
     """Whether an image is stored, asked by the sha256 of its bytes: a client can save itself an upload."""
-    row = await storage.find(gateway, image_id)
+    row = await storage.find(gateway, caller.owner_id, image_id)
     if row is None:
         raise NotFound("image", image_id)
     return image_json(row, created=False)
@@ -67,12 +69,12 @@ async def get_image(image_id: schema.ImageId, gateway: Current) -> schema.Stored
 @router.delete(
     "/images/{image_id}",
     status_code=status.HTTP_204_NO_CONTENT,
-    responses={204: {"description": "Its bytes are gone"}, **openapi.problems(404, 422, 503)},
+    responses={204: {"description": "Its bytes are gone"}, **openapi.guarded(404, 422, 503)},
 )
-async def delete_image(image_id: schema.ImageId, gateway: Current) -> None:
+async def delete_image(image_id: schema.ImageId, gateway: Current, caller: Writer) -> None:
     """Delete an image's bytes. Unfinished jobs on it are canceled; results that are there stay.
 
     What the model made of it is forgotten when its time in the features store runs out. Sending the image again stores
     it again.
     """
-    await storage.delete(gateway, image_id)
+    await storage.delete(gateway, caller.owner_id, image_id)

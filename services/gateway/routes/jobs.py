@@ -8,9 +8,11 @@ from sqlalchemy import Connection
 
 from services.gateway import openapi, storage
 from services.gateway.body import Submission, read_submission
+from services.gateway.callers import Reader, Writer
 from services.gateway.gateway import Current, Gateway, JobId
 from services.gateway.presentation import job_json
 from shared import jobs, schema
+from shared.access import Principal
 from shared.errors import InvalidInput
 from shared.images import CheckedImage
 from shared.logs import get_logger
@@ -37,21 +39,21 @@ _SUBMISSION: dict[str, Any] = {
     "/jobs",
     status_code=status.HTTP_202_ACCEPTED,
     openapi_extra=_SUBMISSION,
-    responses={202: openapi.example("Queued", openapi.QUEUED_JOB), **openapi.problems(413, 415, 422, 503)},
+    responses={202: openapi.example("Queued", openapi.QUEUED_JOB), **openapi.guarded(413, 415, 422, 503)},
 )
-async def submit_job(request: Request, response: Response, gateway: Current) -> schema.Job:
+async def submit_job(request: Request, response: Response, gateway: Current, caller: Writer) -> schema.Job:
     """Queue a job on a stored image (JSON with `image_id`) or on one sent along (a form with the file `image`).
 
     The whole request is judged before anything of it is stored. Ask for the job at the URL in `Location`.
     """
     submission = await read_submission(request, gateway.limits)
-    image = await _image(gateway, submission)
-    new = new_job(gateway, submission.request, image.id, image.width, image.height)
+    image = await _image(gateway, caller, submission)
+    new = new_job(gateway, caller, submission.request, image.id, image.width, image.height)
     if isinstance(image, CheckedImage):
-        await storage.keep(gateway, image)
+        await storage.keep(gateway, caller, image)
     async with gateway.engine.begin() as connection:
         if isinstance(image, CheckedImage):
-            await storage.record(gateway, connection, image)
+            await storage.record(gateway, connection, caller.owner_id, image)
         view = await connection.run_sync(_create, new)
     log.info("job queued", job_id=str(view.id), image_id=image.id, task=new.ask.task.value)
     job = job_json(view, request.scope["root_path"])
@@ -61,12 +63,13 @@ async def submit_job(request: Request, response: Response, gateway: Current) -> 
 
 @router.get(
     "/jobs/{job_id}",
-    responses={200: openapi.example("The job as it is now", openapi.FINISHED_JOB), **openapi.problems(404, 422, 503)},
+    responses={200: openapi.example("The job as it is now", openapi.FINISHED_JOB), **openapi.guarded(404, 422, 503)},
 )
 async def get_job(
     job_id: JobId,
     request: Request,
     gateway: Current,
+    caller: Reader,
     wait: Annotated[
         float,
         Query(
@@ -81,14 +84,23 @@ async def get_job(
     not end the wait. So a client repeats the request until `state` is a final one.
     """
     seconds = min(wait, gateway.settings.max_wait_seconds)
-    return job_json(await gateway.finished_job(job_id, seconds), request.scope["root_path"])
+    return job_json(await gateway.finished_job(job_id, caller.owner_id, seconds), request.scope["root_path"])
 
 
-def new_job(gateway: Gateway, request: schema.AskRequest, image_id: str, width: int, height: int) -> jobs.NewJob:
+def new_job(
+    gateway: Gateway, caller: Principal, request: schema.AskRequest, image_id: str, width: int, height: int
+) -> jobs.NewJob:
     """The request as a job on an image of width × height pixels. Raises InvalidInput."""
     ask = schema.to_ask(request)
     validate(ask, width, height, gateway.ask_limits)
-    return jobs.NewJob(image_id, ask, ttl=timedelta(seconds=gateway.settings.job_ttl_seconds))
+    most = caller.limits.queued_jobs
+    return jobs.NewJob(
+        image_id,
+        ask,
+        ttl=timedelta(seconds=gateway.settings.job_ttl_seconds),
+        owner_id=caller.owner_id,
+        most_queued=gateway.settings.max_queued_jobs if most is None else most,
+    )
 
 
 def _create(connection: Connection, new: jobs.NewJob) -> jobs.JobView:
@@ -98,10 +110,10 @@ def _create(connection: Connection, new: jobs.NewJob) -> jobs.JobView:
     return view
 
 
-async def _image(gateway: Gateway, submission: Submission) -> CheckedImage | storage.ImageRow:
+async def _image(gateway: Gateway, caller: Principal, submission: Submission) -> CheckedImage | storage.ImageRow:
     if isinstance(submission.image, bytes):
         return await gateway.check(submission.image)
-    row = await storage.find(gateway, submission.image)
+    row = await storage.find(gateway, caller.owner_id, submission.image)
     if row is None:
         raise InvalidInput(
             "image_id", f"There is no image {submission.image}.", "Send the image with POST /images first."

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response
 
 from services.gateway import openapi
+from services.gateway.callers import Reader
 from services.gateway.gateway import Current, JobId
 from shared import images, jobs, legend, masks
 from shared.errors import Conflict, NotFound
@@ -21,11 +22,11 @@ _HEADERS = {"Cache-Control": "private, max-age=86400, immutable"}
 @router.get(
     "/jobs/{job_id}/masks/{n}.png",
     response_class=Response,
-    responses={200: openapi.PNG, **openapi.problems(404, 409, 422, 503)},
+    responses={200: openapi.PNG, **openapi.guarded(404, 409, 422, 503)},
 )
-async def get_mask(job_id: JobId, n: Annotated[int, Path(ge=0)], gateway: Current) -> Response:
+async def get_mask(job_id: JobId, n: Annotated[int, Path(ge=0)], gateway: Current, caller: Reader) -> Response:
     """The mask of phrase `n` at the size of the upright image: 8-bit grey, 255 inside and 0 outside."""
-    result = _result(await gateway.job(job_id))
+    result = _result(await gateway.job(job_id, caller.owner_id))
     if n >= len(result.phrases):
         raise NotFound(f"mask of job {job_id} with the number", n)
     return _png(await gateway.on_picture(masks.to_png, result.phrases[n].rle))
@@ -34,11 +35,11 @@ async def get_mask(job_id: JobId, n: Annotated[int, Path(ge=0)], gateway: Curren
 @router.get(
     "/jobs/{job_id}/overlay.png",
     response_class=Response,
-    responses={200: openapi.PNG, **openapi.problems(404, 409, 422, 503)},
+    responses={200: openapi.PNG, **openapi.guarded(404, 409, 422, 503)},
 )
-async def get_overlay(job_id: JobId, gateway: Current) -> Response:
+async def get_overlay(job_id: JobId, gateway: Current, caller: Reader) -> Response:
     """The image with each phrase's mask in the phrase's colour, above a legend with the caption."""
-    view = await gateway.job(job_id)
+    view = await gateway.job(job_id, caller.owner_id)
     result = _result(view)
     deleted = Conflict(f"The image of job {job_id} was deleted.", remedy="Read the job's masks, which are there still.")
     if view.image.deleted:

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, insert, text
 from shared import jobs
 from shared.database import create_engine
 from shared.masks import Rle
-from shared.tables import images
+from shared.tables import LOCAL_OWNER, images
 from shared.tasks import Ask, Task
 
 LEASE = timedelta(hours=1)
@@ -24,7 +24,13 @@ def engine(database_url: str) -> Iterator[Engine]:
     with engine.begin() as conn:
         conn.execute(
             insert(images).values(
-                id=IMAGE, object_key=f"images/ab/{IMAGE}", media_type="image/png", width=40, height=30, bytes=99
+                id=IMAGE,
+                object_key=f"images/ab/{IMAGE}",
+                media_type="image/png",
+                width=40,
+                height=30,
+                bytes=99,
+                owner_id=LOCAL_OWNER,
             )
         )
     yield engine

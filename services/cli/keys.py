@@ -1,0 +1,133 @@
+"""`glamm keys`: the API keys of a running service, for whoever has one with the scope `admin`."""
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
+
+import typer
+
+from services.cli.options import UP_DATA, ApiKey, Data, Url
+from shared.errors import InvalidSettings
+from shared.scopes import Scope
+
+if TYPE_CHECKING:
+    from services.cli.client import GlammClient
+    from shared import schema
+
+BOOTSTRAP_OWNER = "local"
+LEAST_SECRET = 24
+
+app = typer.Typer(help="The API keys of a running service.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def create(
+    owner: Annotated[str, typer.Option(help="Whose key it is; made along with its first key.")],
+    scope: Annotated[
+        list[Scope] | None, typer.Option(help="read, write or admin. Repeatable. Default: read and write.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="To tell it from others.")] = "",
+    days: Annotated[int | None, typer.Option(min=1, max=36500, help="It ends after so many. Default: never.")] = None,
+    url: Url = None,
+    api_key: ApiKey = None,
+    data: Data = UP_DATA,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key and print it. It is shown this once."""
+    expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
+    with _client(url, api_key, data) as client:
+        key = client.create_key(owner, scope or [Scope.READ, Scope.WRITE], name, expires_at)
+    print(key.model_dump_json() if as_json else key.secret)
+
+
+@app.command("list")
+def list_keys(url: Url = None, api_key: ApiKey = None, data: Data = UP_DATA, as_json: AsJson = False) -> None:
+    """Show all keys, the newest first, without their secrets."""
+    with _client(url, api_key, data) as client:
+        keys = client.keys()
+    if as_json:
+        for key in keys:
+            print(key.model_dump_json())
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("id", "owner", "name", "scopes", "begins with", "made", "last used", "state", box=None)
+    for key in keys:
+        used = "never" if key.last_used_at is None else _day(key.last_used_at)
+        scopes = ", ".join(key.scopes)
+        table.add_row(str(key.id), key.owner, key.name, scopes, key.hint, _day(key.created_at), used, _state(key))
+    Console().print(table)
+
+
+@app.command()
+def revoke(
+    key_id: Annotated[UUID, typer.Argument(metavar="ID", help="As `glamm keys list` shows it.")],
+    url: Url = None,
+    api_key: ApiKey = None,
+    data: Data = UP_DATA,
+) -> None:
+    """Let a key open nothing any more. What its owner has stays."""
+    with _client(url, api_key, data) as client:
+        key = client.revoke_key(key_id)
+    print(f"revoked: {key.id} of {key.owner}")
+
+
+@app.command()
+def limits(
+    owner: Annotated[str, typer.Argument(help="Whose limits to set.")],
+    requests_per_minute: Annotated[int | None, typer.Option(min=1, help="Of each gateway.")] = None,
+    stored_bytes: Annotated[int | None, typer.Option(min=0, help="Of all its images.")] = None,
+    queued_jobs: Annotated[int | None, typer.Option(min=0, help="That wait at any time.")] = None,
+    url: Url = None,
+    api_key: ApiKey = None,
+    data: Data = UP_DATA,
+) -> None:
+    """Set what an owner may take. What is left out is as the service's settings have it."""
+    with _client(url, api_key, data) as client:
+        client.set_limits(owner, requests_per_minute, stored_bytes, queued_jobs)
+    print(f"set: the limits of {owner}")
+
+
+@app.command()
+def bootstrap() -> None:
+    """Let $GLAMM_API_KEY be a key with all scopes, in the database of $GLAMM_DATABASE_URL. Safe to repeat."""
+    from sqlalchemy import create_engine
+
+    from shared import access
+    from shared.settings import get_settings
+
+    secret = os.environ.get("GLAMM_API_KEY", "")
+    if len(secret) < LEAST_SECRET:
+        raise InvalidSettings(
+            f"GLAMM_API_KEY has {len(secret)} characters and becomes the key to everything.",
+            field="GLAMM_API_KEY",
+            remedy=f"Set {LEAST_SECRET} or more that nobody can guess, for example: openssl rand -hex 24.",
+        )
+    engine = create_engine(get_settings().database_url)
+    with engine.begin() as connection:
+        made = access.ensure_key(connection, BOOTSTRAP_OWNER, list(Scope), secret, "bootstrap")
+    engine.dispose()
+    print("the key of $GLAMM_API_KEY was made" if made else "the key of $GLAMM_API_KEY exists")
+
+
+def _client(url: str | None, api_key: str | None, data: Path) -> "GlammClient":
+    from services.cli import locate
+
+    return locate.client(url, api_key, data)
+
+
+def _day(time: datetime) -> str:
+    return f"{time.astimezone():%Y-%m-%d %H:%M}"
+
+
+def _state(key: "schema.Key") -> str:
+    if key.revoked_at is not None:
+        return "revoked"
+    if key.expires_at is None:
+        return "valid"
+    return f"valid until {_day(key.expires_at)}" if key.expires_at > datetime.now(UTC) else "expired"

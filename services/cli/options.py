@@ -1,0 +1,15 @@
+"""Options that many commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+UP_DATA = Path("data/up")
+
+Url = Annotated[str | None, typer.Option(help="A running service. Default: $GLAMM_URL, else what `glamm up` started.")]
+ApiKey = Annotated[
+    str | None,
+    typer.Option(help="The key to it. Default: $GLAMM_API_KEY, else that of the stack.", show_envvar=False),
+]
+Data = Annotated[Path, typer.Option(help="The folder that keeps the stack's data and logs between runs.")]

@@ -1,0 +1,95 @@
+"""API keys: made, listed and revoked by whoever has one with the scope `admin`."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Path, Request, status
+from pydantic import ValidationError
+from sqlalchemy import Connection
+
+from services.gateway import openapi
+from services.gateway.body import read_json
+from services.gateway.callers import Admin
+from services.gateway.errors import from_pydantic
+from services.gateway.gateway import Current
+from services.gateway.presentation import key_json
+from shared import access, schema
+from shared.errors import InvalidInput, NotFound
+from shared.logs import get_logger
+
+router = APIRouter(tags=["keys"])
+log = get_logger(__name__)
+
+_KEY = openapi.json_body({"$ref": openapi.ref("KeyRequest")}, openapi.KEY_REQUESTS)
+_LIMITS = openapi.json_body({"$ref": openapi.ref("OwnerLimits")}, openapi.LIMIT_REQUESTS)
+
+
+@router.post(
+    "/keys",
+    status_code=status.HTTP_201_CREATED,
+    openapi_extra=_KEY,
+    responses={201: openapi.example("Made", openapi.CREATED_KEY), **openapi.guarded(413, 415, 422, 503)},
+)
+async def create_key(request: Request, gateway: Current, caller: Admin) -> schema.CreatedKey:
+    """Make a key for an owner, who is made along with the first. Its secret is in this answer and nowhere else."""
+    try:
+        asked = schema.KeyRequest.model_validate_json(await read_json(request))
+    except ValidationError as error:
+        raise from_pydantic(error) from error
+
+    if asked.expires_at is not None and asked.expires_at <= datetime.now(UTC):
+        raise InvalidInput("expires_at", f"{asked.expires_at.isoformat()} has passed.", "Send a time to come, or null.")
+
+    def create(connection: Connection) -> tuple[access.Key, str]:
+        return access.create_key(connection, asked.owner, asked.scopes, asked.name, asked.expires_at)
+
+    async with gateway.engine.begin() as connection:
+        key, secret = await connection.run_sync(create)
+    log.info("key made", key_id=str(key.id), owner_of_key=key.owner, scopes=sorted(key.scopes))
+    return schema.CreatedKey(**key_json(key).model_dump(), secret=secret)
+
+
+@router.get("/keys", responses={200: openapi.example("All of them", openapi.KEYS), **openapi.guarded(503)})
+async def list_keys(gateway: Current, caller: Admin) -> schema.Keys:
+    """Every key of every owner, the newest first, without its secret."""
+    async with gateway.engine.connect() as connection:
+        found = await connection.run_sync(access.list_keys)
+    return schema.Keys(keys=[key_json(key) for key in found])
+
+
+@router.delete(
+    "/keys/{key_id}", responses={200: openapi.example("Revoked", openapi.KEY), **openapi.guarded(404, 422, 503)}
+)
+async def revoke_key(key_id: UUID, gateway: Current, caller: Admin) -> schema.Key:
+    """Let a key open nothing any more, within seconds. What its owner has stays."""
+    async with gateway.engine.begin() as connection:
+        key = await connection.run_sync(access.revoke_key, key_id)
+    if key is None:
+        raise NotFound("key", key_id)
+    log.info("key revoked", key_id=str(key.id), owner_of_key=key.owner)
+    return key_json(key)
+
+
+@router.put(
+    "/owners/{name}/limits",
+    openapi_extra=_LIMITS,
+    responses={200: openapi.example("Set", openapi.LIMITS), **openapi.guarded(404, 413, 415, 422, 503)},
+)
+async def set_limits(
+    name: Annotated[str, Path(min_length=1, max_length=100, pattern=r"^[^\x00]+$")],
+    request: Request,
+    gateway: Current,
+    caller: Admin,
+) -> schema.OwnerLimits:
+    """Replace what an owner may take; what is null is as the service's settings have it."""
+    try:
+        asked = schema.OwnerLimits.model_validate_json(await read_json(request))
+    except ValidationError as error:
+        raise from_pydantic(error) from error
+    limits = access.OwnerLimits(asked.requests_per_minute, asked.stored_bytes, asked.queued_jobs)
+    async with gateway.engine.begin() as connection:
+        found = await connection.run_sync(access.set_limits, name, limits)
+    if not found:
+        raise NotFound("owner", name)
+    return asked
