@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from shared.errors import InvalidInput
 from shared.stages.device import resolve_dtype
+from training.attention import fastest
 from training.batches import Batch, Batcher, BatchStream, Unusable
 from training.config import TrainingConfig
 from training.data.mixture import Mixture, Share
@@ -128,7 +129,7 @@ class Training:
             group["lr"] = self._rate(step)
         total = torch.zeros(len(LOSSES), device=accelerator.device)
         for _ in range(config.batch.accumulation):
-            with accelerator.accumulate(self._wrapped):
+            with accelerator.accumulate(self._wrapped), fastest(accelerator.device):
                 losses: dict[str, Tensor] = self._wrapped(next(batches).to(accelerator.device))
                 accelerator.backward(losses["loss"])
                 if accelerator.sync_gradients:

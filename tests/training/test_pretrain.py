@@ -169,8 +169,8 @@ class StoppedHereError(Exception):
 class Breaks(ClipLearner):
     """Is interrupted before its fourth step."""
 
-    def examples(self, first: int, batch: int) -> Iterator[Any]:
-        yield from itertools.islice(super().examples(first, batch), 3)
+    def examples(self, first: int, batch: int, apart: int) -> Iterator[Any]:
+        yield from itertools.islice(super().examples(first, batch, apart), 3)
         raise StoppedHereError
 
 
@@ -224,9 +224,9 @@ def test_branches_read_what_whole_conversations_do(config: GlammConfig, tokenize
     """The picture read once for all of its conversations makes no difference to any of them."""
     torch.manual_seed(0)
     learner = LmmLearner(config, tokenizer, GlobalImageEncoder(config.clip), PromptVectors(config.sam.prompt_dim))
-    batch = next(learner.examples(3, 2))
+    batch = next(learner.examples(3, 2, 2))
     with torch.no_grad():
-        branched = learner._read(learner._given[0], batch)
+        branched, _ = learner._read(learner._given[0], batch)
         for index in (0, 7, len(batch.branches) - 1):
             branch, begin = batch.branches[index], learner._begin
             seen = see(
@@ -267,7 +267,7 @@ def test_attention_is_taught_to_look(config: GlammConfig, tokenizer: GlammTokeni
     """Steps on one batch raise the share of attention on what is spoken of."""
     torch.manual_seed(0)
     learner = LmmLearner(config, tokenizer, GlobalImageEncoder(config.clip), PromptVectors(config.sam.prompt_dim))
-    batch = next(learner.examples(3, 1))
+    batch = next(learner.examples(3, 1, 1))
     optimiser = torch.optim.Adam([p for p in learner.parameters() if p.requires_grad], 3e-3)
     shares = []
     for _ in range(12):

@@ -5,9 +5,11 @@
 """
 
 import argparse
+import os
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 
 from shared.model.checkpoint import CheckpointError
 from shared.model.config import GlammConfig
@@ -58,6 +60,8 @@ def _run(options: argparse.Namespace) -> None:
     if options.command == "write":
         write(config, options.work, options.out)
         return
+    if "WORLD_SIZE" in os.environ:
+        dist.init_process_group("gloo")
     torch.manual_seed(0)
     learner = _learner(config, options)
     one = Phase(options.command, options.steps, options.batch, options.rate, options.half)

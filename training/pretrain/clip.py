@@ -24,8 +24,8 @@ class ClipLearner(Learner):
         self.encoder = GlobalImageEncoder(config)
         self.heads = CellHeads(config.width)
 
-    def examples(self, first: int, batch: int) -> Iterator[Batch]:
-        for start in count(first, batch):
+    def examples(self, first: int, batch: int, apart: int) -> Iterator[Batch]:
+        for start in count(first, apart):
             made = [crowd(number) if number % 4 else scene(number, "train") for number in range(start, start + batch)]
             pixels = [clip_pixels(Image.fromarray(each.image), self.config.image_size) for each in made]
             yield torch.stack(pixels), Cells.stack([cells(each, self.config.grid) for each in made])

@@ -10,6 +10,10 @@ WEIGHT_DECAY = 0.02
 MUON_SHARE = 2.0
 """Muon's rate as a multiple of AdamW's, both in the units of AdamW's steps."""
 
+WIDE, WIDE_SHARE = 4096, 0.1
+"""A map of more inputs than this learns at this share of the rate: AdamW moves all of its weights alike, and what comes
+out moves by their sum. (At the full rate, the region encoder's grew a thousandfold.)"""
+
 _INSIDE = (".resblocks.", ".blocks.", ".layers.")
 # Keller Jordan's quintic, which brings singular values of 0 to 1 near 1 in five rounds.
 _QUINTIC = (3.4445, -4.775, 2.0315)
@@ -18,11 +22,16 @@ _ROUNDS = 5
 
 def optimisers(named: Iterable[tuple[str, nn.Parameter]]) -> list[tuple[Optimizer, float]]:
     """With each its share of the learning rate. Muon is for maps between hidden states, not for tables of vectors."""
-    matrices, others = list[nn.Parameter](), list[nn.Parameter]()
+    matrices, wide, others = list[nn.Parameter](), list[nn.Parameter](), list[nn.Parameter]()
     for name, parameter in named:
+        if parameter.ndim == 2 and parameter.shape[1] > WIDE:
+            wide.append(parameter)
+            continue
         inside = parameter.ndim == 2 and "rel_pos" not in name and any(part in name for part in _INSIDE)
         (matrices if inside else others).append(parameter)
     made: list[tuple[Optimizer, float]] = [(AdamW(others, betas=(0.9, 0.95), weight_decay=WEIGHT_DECAY), 1.0)]
+    if wide:
+        made.append((AdamW(wide, betas=(0.9, 0.95), weight_decay=WEIGHT_DECAY), WIDE_SHARE))
     if matrices:
         made.append((Muon(matrices, weight_decay=WEIGHT_DECAY), MUON_SHARE))
     return made

@@ -5,16 +5,17 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import DataLoader, IterableDataset
 
+from training.attention import fastest
 from training.pretrain.optimisers import optimisers
 
 WARMUP = 100
@@ -42,8 +43,8 @@ class Learner(nn.Module, ABC):
     """What a phase trains."""
 
     @abstractmethod
-    def examples(self, first: int, batch: int) -> Iterator[Any]:
-        """Endless batches from scene number `first` on."""
+    def examples(self, first: int, batch: int, apart: int) -> Iterator[Any]:
+        """Endless batches of so many scenes, each beginning `apart` numbers after the one before, at `first`."""
 
     @abstractmethod
     def forward(self, batch: Any) -> tuple[Tensor, dict[str, float]]:
@@ -66,25 +67,52 @@ def saved(folder: Path, name: str) -> dict[str, Tensor]:
     return state
 
 
+def _rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def _processes() -> int:
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def _average(parameters: Sequence[nn.Parameter]) -> None:
+    """Let every process have the mean of their gradients; one that a batch did not reach counts as zero."""
+    if _processes() == 1:
+        return
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    together = nn.utils.parameters_to_vector([p.grad for p in parameters if p.grad is not None])
+    dist.all_reduce(together)
+    together /= _processes()
+    start = 0
+    for parameter in parameters:
+        assert parameter.grad is not None
+        parameter.grad.copy_(together[start : start + parameter.numel()].view_as(parameter))
+        start += parameter.numel()
+
+
 class _Stream(IterableDataset[Any]):
-    """A learner's batches from a scene on."""
+    """A learner's batches from a scene on, those of this process."""
 
     def __init__(self, learner: Learner, first: int, batch: int) -> None:
         self.learner, self.first, self.batch = learner, first, batch
 
     def __iter__(self) -> Iterator[Any]:
-        return self.learner.examples(self.first, self.batch)
+        first = self.first + _rank() * self.batch
+        return self.learner.examples(first, self.batch, _processes() * self.batch)
 
 
 def run(phase: Phase, model: Learner, folder: Path, first_scene: int, workers: int = 0) -> None:
     """Steps to the phase's end, from its last saved state where there is one.
 
-    workers: processes that compose batches, none or one; the batches are the same.
+    workers: processes that compose batches, none or one; the batches are the same. Under `torchrun` each process takes
+    a batch of its own, and a step is made of all of them: two processes of one thread do more than one of two.
 
     The folder gets `NAME.pt` (weights, optimiser, step) every SAVE_EVERY steps and a line of figures in `NAME.jsonl`
     every LOG_EVERY.
     """
-    trained = list(model.parameters())
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     chosen = optimisers(model.named_parameters())
     state_file, log_file = folder / f"{phase.name}.pt", folder / f"{phase.name}.jsonl"
     done = 0
@@ -94,19 +122,19 @@ def run(phase: Phase, model: Learner, folder: Path, first_scene: int, workers: i
         for (optimiser, _), before in zip(chosen, state["optimisers"], strict=True):
             optimiser.load_state_dict(before)
         done = state["step"]
-    stream = _Stream(model, first_scene + done * phase.batch, phase.batch)
+    stream = _Stream(model, first_scene + done * phase.batch * _processes(), phase.batch)
     batches = iter(DataLoader(stream, batch_size=None, num_workers=workers, generator=torch.Generator()))
     seen: dict[str, list[float]] = defaultdict(list)
     began = time.monotonic()
     for step in range(done, phase.steps):
         # So that a resumed run draws what an uninterrupted one would.
-        torch.manual_seed(step)
+        torch.manual_seed(step * _processes() + _rank())
         batch = next(batches)
-        # On a CPU the fused attention's backward pass is slower than the plain one, at the lengths of a small model.
-        with torch.autocast("cpu", torch.bfloat16, enabled=phase.half), sdpa_kernel(SDPBackend.MATH):
+        with torch.autocast("cpu", torch.bfloat16, enabled=phase.half), fastest(torch.device("cpu")):
             loss, figures = model(batch)
             model.zero_grad(set_to_none=True)
             loss.backward()
+            _average(trained)
             nn.utils.clip_grad_norm_(trained, 1.0)
             for optimiser, share in chosen:
                 for group in optimiser.param_groups:
@@ -115,6 +143,8 @@ def run(phase: Phase, model: Learner, folder: Path, first_scene: int, workers: i
         for name, value in ({"loss": loss.item()} | figures).items():
             if not math.isnan(value):
                 seen[name].append(value)
+        if _rank():
+            continue
         if (step + 1) % LOG_EVERY == 0:
             means = {name: round(sum(values) / len(values), 4) for name, values in seen.items()}
             line = json.dumps({"step": step + 1, "seconds": round(time.monotonic() - began), **means})

@@ -102,8 +102,8 @@ class SamLearner(Learner):
         self.heads = CellHeads(config.prompt_dim)
         self.prompts = PromptVectors(config.prompt_dim)
 
-    def examples(self, first: int, batch: int) -> Iterator[Batch]:
-        for start in count(first, batch):
+    def examples(self, first: int, batch: int, apart: int) -> Iterator[Batch]:
+        for start in count(first, apart):
             numbers = range(start, start + batch)
             made = [scene(number, "train") for number in numbers]
             asked = [
