@@ -21,7 +21,7 @@ PREFIX = "glamm_"
 HINT_CHARACTERS = len(PREFIX) + 4
 """So many of a secret are kept to tell it from others by eye, far too few to guess the rest."""
 _SECRET_BYTES = 32
-_LEAST_SECRET = 24
+LEAST_SECRET = 24
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ def create_key(
     secret: one that was chosen elsewhere. Raises Conflict where another key has it, ValueError where it is short.
     """
     secret = secret or new_secret()
-    if len(secret) < _LEAST_SECRET:
-        raise ValueError(f"a key has at least {_LEAST_SECRET} characters")
+    if len(secret) < LEAST_SECRET:
+        raise ValueError(f"a key has at least {LEAST_SECRET} characters")
     owner_id = ensure_owner(conn, owner)
     key_id = uuid7()
     written = conn.execute(

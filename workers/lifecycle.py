@@ -137,6 +137,7 @@ class Lifecycle(Generic[In, Out, Record]):
             return fetched.record, Timing(fetch_ms=fetch_ms, cached=True)
         ticket = self._engine.submit(fetched, self._leases.longest * self._work.size(fetched))
         hold.watch(ticket)
+        log.debug("stage.in_engine", fetch_ms=round(fetch_ms, 1))
         output = ticket.result()
         computed = time.monotonic()
         record = self._work.keep(hold.run, output)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from shared import schema
 
 BOOTSTRAP_OWNER = "local"
-LEAST_SECRET = 24
 
 app = typer.Typer(help="The API keys of a running service.", no_args_is_help=True)
 
@@ -102,11 +101,11 @@ def bootstrap() -> None:
     from shared.settings import get_settings
 
     secret = os.environ.get("GLAMM_API_KEY", "")
-    if len(secret) < LEAST_SECRET:
+    if len(secret) < access.LEAST_SECRET:
         raise InvalidSettings(
             f"GLAMM_API_KEY has {len(secret)} characters and becomes the key to everything.",
             field="GLAMM_API_KEY",
-            remedy=f"Set {LEAST_SECRET} or more that nobody can guess, for example: openssl rand -hex 24.",
+            remedy=f"Set {access.LEAST_SECRET} or more that nobody can guess, for example: openssl rand -hex 24.",
         )
     engine = create_engine(get_settings().database_url)
     with engine.begin() as connection:
