@@ -18,8 +18,8 @@ from shared.tables import LOCAL_OWNER, api_keys, owners
 
 LOCAL_NAME = "local"
 PREFIX = "glamm_"
-HINT_CHARACTERS = len(PREFIX) + 4
-"""So many of a secret are kept to tell it from others by eye, far too few to guess the rest."""
+HINT_CHARACTERS = 4
+"""So many of a secret, besides the prefix, are kept to tell it from others by eye: too few to guess the rest."""
 _SECRET_BYTES = 32
 LEAST_SECRET = 24
 
@@ -97,7 +97,7 @@ def create_key(
             name=name,
             scopes=sorted(scopes),
             secret_sha256=digest(secret),
-            hint=secret[:HINT_CHARACTERS],
+            hint=secret[: HINT_CHARACTERS + (len(PREFIX) if secret.startswith(PREFIX) else 0)],
             expires_at=expires_at,
         )
         .on_conflict_do_nothing(index_elements=[api_keys.c.secret_sha256])

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from services.gateway import errors, openapi
-from services.gateway.access import AccessLog
+from services.gateway.access_log import AccessLog
 from services.gateway.gateway import opened
 from services.gateway.routes import conversations, health, images, jobs, keys, pictures
 from shared.settings import Settings

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Callable
 from typing import Any
-from uuid import UUID
 
 import httpx
 import pytest
@@ -143,6 +142,7 @@ async def test_keys_are_made_listed_and_revoked_over_http(
     bob = use(secret=secret)
     assert (await bob.get(f"/jobs/{NOWHERE}")).status_code == 404
     listed = (await admin.get("/keys")).json()["keys"]
+    assert listed[0]["hint"] == secret[:10]
     assert [(key["owner"], key["name"], key["scopes"]) for key in listed] == [
         ("bob", "laptop", ["read"]),
         ("ops", "", ["admin"]),
@@ -215,11 +215,3 @@ async def test_an_owner_may_store_and_queue_so_much(use: Use, backstage: Backsta
     assert (full.status_code, full.json()["field"]) == (429, "queued_jobs")
     contents = backstage.contents()
     assert (contents.images, contents.jobs, len(contents.objects)) == (1, 1, 1)
-    with backstage.engine.begin() as connection:
-        found = access.find_principal(connection, _secret_of(ann))
-    assert found is not None
-    assert UUID(str(found.owner_id))
-
-
-def _secret_of(client: httpx.AsyncClient) -> str:
-    return str(client.headers["Authorization"]).removeprefix("Bearer ")

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 
+from deploy.embedded import ports
 from shared.model import parts
 from shared.model.checkpoint import load_part
 from shared.model.clip import GlobalImageEncoder
@@ -30,7 +32,7 @@ from training.pretrain.clip import ClipLearner
 from training.pretrain.inherit import inherit
 from training.pretrain.lmm import LmmLearner, meant
 from training.pretrain.looking import looks
-from training.pretrain.optimisers import MUON_SHARE, optimisers, orthogonal
+from training.pretrain.optimisers import MUON_SHARE, WIDE_SHARE, optimisers, orthogonal
 from training.pretrain.phase import Learner, Phase, learning_rate
 from training.pretrain.sam import PromptVectors, SamLearner, centred, prompts
 from training.scenes.colours import COLOURS
@@ -133,6 +135,12 @@ def test_matrices_inside_learn_by_muon_and_all_else_by_adamw(config: GlammConfig
     assert names["prompts.category.weight"] == names["encoder.encoder.pos_embed"] == "adamw"
 
 
+def test_a_map_of_very_many_inputs_learns_more_slowly() -> None:
+    made = optimisers([("a", torch.nn.Parameter(torch.ones(2, 5000))), ("b", torch.nn.Parameter(torch.ones(2, 50)))])
+    shares = {optimiser.param_groups[0]["params"][0].shape[1]: share for optimiser, share in made}
+    assert shares == {5000: WIDE_SHARE, 50: 1.0}
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
@@ -191,6 +199,31 @@ def test_a_phase_goes_on_where_it_stopped(config: GlammConfig, tmp_path: Path, m
         run(tmp_path / "twice", Breaks)
     for name, tensor in run(tmp_path / "twice", ClipLearner).items():
         assert torch.equal(tensor, expected[name]), name
+
+
+def one_of_two(rank: int, port: int, config: GlammConfig, folder: Path) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    torch.manual_seed(0)
+    phase.run(Phase("clip", steps=1, batch=2, rate=1e-3), ClipLearner(config.clip), folder, 0)
+    dist.destroy_process_group()
+
+
+def test_two_processes_make_a_step_of_both_their_batches(config: GlammConfig, tmp_path: Path) -> None:
+    port = ports.claim(tmp_path / "port")[0]
+    torch.multiprocessing.spawn(one_of_two, (port, config, tmp_path), nprocs=2)
+    torch.manual_seed(0)
+    learner = ClipLearner(config.clip)
+    batches = learner.examples(0, 2, 2)
+    for _ in range(2):
+        (learner(next(batches))[0] / 2).backward()
+    torch.nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
+    for optimiser, share in optimisers(learner.named_parameters()):
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(Phase("clip", 1, 2, 1e-3), 0) * share
+        optimiser.step()
+    for name, tensor in phase.saved(tmp_path, "clip").items():
+        assert torch.allclose(tensor, learner.state_dict()[name], atol=2e-6), name
 
 
 def test_the_three_steps_make_a_checkpoint_that_the_next_can_begin_with(
@@ -263,20 +296,22 @@ def test_looks_fall_on_what_is_spoken_of(config: GlammConfig, tokenizer: GlammTo
     assert found.at.tolist()[-1] == answers[1][0] - 1
 
 
-def test_attention_is_taught_to_look(config: GlammConfig, tokenizer: GlammTokenizer) -> None:
-    """Steps on one batch raise the share of attention on what is spoken of."""
+def test_attention_is_taught_to_look_and_regions_their_words(config: GlammConfig, tokenizer: GlammTokenizer) -> None:
+    """Steps on one batch raise the share of attention on what is spoken of, and let region tokens point at it."""
     torch.manual_seed(0)
     learner = LmmLearner(config, tokenizer, GlobalImageEncoder(config.clip), PromptVectors(config.sam.prompt_dim))
     batch = next(learner.examples(3, 1, 1))
     optimiser = torch.optim.Adam([p for p in learner.parameters() if p.requires_grad], 3e-3)
-    shares = []
+    shares, regions = [], []
     for _ in range(12):
         loss, figures = learner(batch)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         shares.append(figures["looking"])
+        regions.append(figures["regions"])
     assert shares[-1] > shares[0] + 0.05
+    assert regions[-1] > regions[0] + 0.5
 
 
 def run_shortly(name: str, learner: Learner, folder: Path) -> None:

@@ -1,1 +1,1 @@
-"""Image encoders from nothing, for a small model that has no released CLIP and SAM to begin with."""
+"""Stand-ins from nothing for a small model that has no released CLIP, SAM and LLM to begin with."""
