@@ -6,8 +6,8 @@ An error is raised where it is known and translated once: by the gateway into a 
 
 # ruff: noqa: N818 -- the names say what happened, and are the ones users of the package catch
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 PROBLEM_TYPE = "urn:glamm:problem:"
@@ -23,9 +23,14 @@ class Problem:
     detail: str
     field: str | None = None
     remedy: str | None = None
+    lines: tuple[Mapping[str, Any], ...] = ()
+    """Of a manifest: which are wrong, with the `field`, `detail` and `remedy` of each."""
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        members = asdict(self)
+        if not self.lines:
+            del members["lines"]
+        return members
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Problem":
@@ -80,6 +85,28 @@ class InvalidInput(GlammError):
 
     def __init__(self, field: str, detail: str, remedy: str) -> None:
         super().__init__(detail, field=field, remedy=remedy)
+
+
+class InvalidLines(InvalidInput):
+    """Lines of a manifest are wrong. more: besides those that are told of."""
+
+    def __init__(self, faults: Sequence[tuple[int, Problem]], more: bool) -> None:
+        (number, first), *others = faults
+        field = f"line {number}" if first.field in (None, "line") else f"line {number}: {first.field}"
+        also = f" So {'are at least' if more else 'are'} {len(others)} more." if others else ""
+        super().__init__(
+            field,
+            f"Line {number} is wrong: {first.detail}{also}",
+            f"{first.remedy} Or send on_invalid=skip to leave such lines out.",
+        )
+        self.lines = tuple(faults)
+
+    def to_problem(self) -> Problem:
+        lines = tuple(
+            {"line": number, "field": problem.field, "detail": problem.detail, "remedy": problem.remedy}
+            for number, problem in self.lines
+        )
+        return replace(super().to_problem(), lines=lines)
 
 
 class UnsupportedMedia(InvalidInput):

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from datetime import timedelta
 from io import BytesIO
-from typing import ClassVar
+from typing import ClassVar, Self
 from uuid import UUID
 
 import urllib3
@@ -66,6 +67,12 @@ class ObjectStore:
                 retries=urllib3.Retry(total=3, backoff_factor=0.2, status_forcelist=(500, 502, 503, 504)),
             ),
         )
+
+    def of(self, bucket: str) -> Self:
+        """The same server's other bucket."""
+        other = copy(self)
+        other._bucket = bucket
+        return other
 
     def ensure_bucket(self) -> None:
         """Make the bucket where it is missing; any number of processes may do so at once."""

@@ -5,10 +5,10 @@ times are UTC; URLs are paths on the gateway.
 """
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from shared.scopes import Scope
 from shared.states import Outcome, Stage, State
@@ -112,6 +112,90 @@ JobRequest = Annotated[
     GcgJob | CaptionJob | RefsegJob | RegionCaptionJob | VqaJob | GroundJob, Field(discriminator="task")
 ]
 """The same with the image that it is asked of, which is stored already."""
+
+
+CustomId = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[^\x00]*$")]
+S3Uri = Annotated[str, Field(max_length=1200, pattern=r"^s3://[a-z0-9][a-z0-9.-]+/[^\x00]+$")]
+
+
+class OnAnyImage(_Request):
+    """One of the two says which image."""
+
+    custom_id: CustomId | None = Field(None, description="your own name for the job; no two of a batch are alike")
+    image_id: ImageId | None = Field(None, description="of a stored image")
+    s3_uri: S3Uri | None = Field(None, description="s3://BUCKET/KEY in a bucket that the service may read")
+
+    @model_validator(mode="after")
+    def _one_image(self) -> Self:
+        if (self.image_id is None) == (self.s3_uri is None):
+            raise ValueError("exactly one of image_id and s3_uri says which image")
+        return self
+
+
+class GcgLine(GcgRequest, OnAnyImage):
+    pass
+
+
+class CaptionLine(CaptionRequest, OnAnyImage):
+    pass
+
+
+class RefsegLine(RefsegRequest, OnAnyImage):
+    pass
+
+
+class RegionCaptionLine(RegionCaptionRequest, OnAnyImage):
+    pass
+
+
+class VqaLine(VqaRequest, OnAnyImage):
+    pass
+
+
+class GroundLine(GroundRequest, OnAnyImage):
+    pass
+
+
+ManifestLine = Annotated[
+    GcgLine | CaptionLine | RefsegLine | RegionCaptionLine | VqaLine | GroundLine, Field(discriminator="task")
+]
+"""A line of a batch's manifest: a job, on an image that is stored or that lies in a bucket."""
+
+
+class BatchOptions(_Request):
+    """What holds for a batch as a whole."""
+
+    name: str = Field("", max_length=200, pattern=r"^[^\x00]*$", description="for people to tell it by")
+    priority: Literal["bulk", "interactive"] = Field(
+        "bulk", description="interactive jobs, of whomever, go before bulk ones"
+    )
+    on_invalid: Literal["reject", "skip"] = Field(
+        "reject", description="whether a line that is wrong keeps the whole batch out, or is left out and reported"
+    )
+    expires_in: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="seconds that its jobs may take; the service's limit when left out"
+    )
+
+
+class S3Prefix(_Request):
+    """Every PNG, JPEG and WebP file, by its name's ending, below a prefix."""
+
+    bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]+$", max_length=63)
+    prefix: str = Field("", max_length=1024, pattern=r"^[^\x00]*$")
+
+
+class BatchRequest(BatchOptions):
+    """The same job on many images: on those of a list, or on all below a prefix of a bucket."""
+
+    job: AskRequest
+    image_ids: list[ImageId] | None = Field(None, min_length=1, description="of stored images")
+    s3: S3Prefix | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.image_ids is None) == (self.s3 is None):
+            raise ValueError("exactly one of image_ids and s3 says which images")
+        return self
 
 
 class GcgAsked(GcgRequest, extra="ignore"):
@@ -218,6 +302,13 @@ class Keys(_Response):
     keys: list[Key]
 
 
+class LineProblem(_Response):
+    line: int
+    field: str | None
+    detail: str
+    remedy: str | None
+
+
 class Problem(_Response):
     """RFC 9457: what went wrong, which input is at fault and what to do about it."""
 
@@ -227,6 +318,7 @@ class Problem(_Response):
     detail: str
     field: str | None = None
     remedy: str | None = None
+    lines: list[LineProblem] = Field([], description="of a manifest: the first that are wrong")
 
 
 class Failure(Problem):
@@ -312,9 +404,10 @@ class Result(_Response):
 
 class Links(_Response):
     self: str
-    image: str
+    image: str | None = Field(description="once it is taken in")
     overlay: str | None = Field(description="once the job has succeeded")
     conversation: str | None = Field(description="whose turn the job is, if any")
+    batch: str | None = Field(None, description="which it belongs to, if any")
 
 
 class Job(_Response):
@@ -324,7 +417,9 @@ class Job(_Response):
     task: Task
     request: Asked
     state: State
-    image: Image
+    image: Image | None = Field(description="null until a batch's image is taken in from where it lies")
+    source: str | None = Field(None, description="where it is, or was, taken in from")
+    custom_id: str | None = Field(None, description="what the client calls the job within its batch")
     turn: int | None = Field(description="1 for the first of its conversation, null outside of one")
     created_at: datetime
     finished_at: datetime | None
@@ -334,6 +429,69 @@ class Job(_Response):
     error: Failure | None
     result: Result | None
     links: Links
+
+
+class BatchProblem(_Response):
+    """Jobs of a batch that failed alike; `detail` and `line` are those of the first."""
+
+    type: str
+    title: str
+    jobs: int
+    line: int
+    detail: str
+
+
+class BatchLinks(_Response):
+    self: str
+    jobs: str
+    results: str
+    errors: str
+
+
+class Batch(_Response):
+    """`state` is `finished` once no job of it is left to do; `rate` is jobs a second, over the last minute."""
+
+    id: UUID
+    name: str
+    state: Literal["running", "paused", "canceled", "finished"]
+    priority: Literal["bulk", "interactive"]
+    created_at: datetime
+    expires_at: datetime
+    finished_at: datetime | None
+    jobs: int = Field(description="how many it has")
+    counts: dict[State, int] = Field(description="of its jobs, by their state")
+    invalid_lines: int = Field(description="of the manifest, left out")
+    progress: float = Field(description="share of its jobs that have finished, 0 to 1")
+    rate: float
+    eta_seconds: float | None
+    problems: list[BatchProblem] = Field(description="why jobs failed, the most frequent first")
+    links: BatchLinks
+
+
+class Batches(_Response):
+    batches: list[Batch]
+    next: str | None = Field(description="the `cursor` of the next page; null on the last")
+
+
+class BatchJob(_Response):
+    """A job as its batch lists it; the whole is at `url`."""
+
+    id: UUID
+    line: int
+    custom_id: str | None
+    task: Task
+    state: State
+    image_id: str | None
+    source: str | None
+    created_at: datetime
+    finished_at: datetime | None
+    error: Problem | None
+    url: str
+
+
+class BatchJobs(_Response):
+    jobs: list[BatchJob]
+    next: str | None = Field(description="the `cursor` of the next page; null on the last")
 
 
 class Conversation(_Response):

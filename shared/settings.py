@@ -48,6 +48,10 @@ class Settings(BaseSettings):
         default=None, ge=0, description="images of an owner without a limit of its own"
     )
     max_queued_jobs: int | None = Field(default=None, ge=0, description="of an owner without a limit of its own")
+    max_batch_jobs: int = Field(default=1_000_000, gt=0)
+    import_buckets: tuple[str, ...] = Field(
+        default=(), description="buckets of the object store whose images any owner's batch may name, as a JSON list"
+    )
     max_wait_seconds: float = Field(default=60.0, ge=0, description="longest long-poll")
 
     checkpoint: Path = SHIPPED_CHECKPOINT
@@ -64,6 +68,7 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(default=20.0, ge=0)
 
     admission_window: int = Field(default=64, gt=0, description="jobs between queued and finished at any time")
+    admission_reserve: int = Field(default=16, ge=0, description="so many more, for interactive jobs alone")
     sweep_seconds: float = Field(default=5.0, gt=0)
     resend_seconds: float = Field(default=30.0, gt=0)
     job_ttl_seconds: float = Field(default=7 * 24 * 3600.0, gt=0)

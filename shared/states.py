@@ -1,6 +1,6 @@
 """The states a job passes through and the stages that do its work."""
 
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 
 class State(StrEnum):
@@ -47,4 +47,19 @@ class Outcome(StrEnum):
     FAILED = "failed"
     REWOUND = "rewound"
     LOST = "lost"
+    CANCELED = "canceled"
+
+
+class Priority(IntEnum):
+    """Of a job or batch. What people wait for goes before what they come back for."""
+
+    BULK = 0
+    INTERACTIVE = 10
+
+
+class BatchState(StrEnum):
+    """What was last asked of a batch. How far it is, its jobs say."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
     CANCELED = "canceled"

@@ -1,5 +1,6 @@
 """The tables, with the rules a row must keep whatever code writes it."""
 
+from enum import StrEnum
 from uuid import UUID
 
 from sqlalchemy import (
@@ -24,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from shared.states import FINISHED, IN_FLIGHT, Outcome, Stage, State
+from shared.states import FINISHED, IN_FLIGHT, BatchState, Outcome, Stage, State
 
 metadata = MetaData(
     naming_convention={
@@ -37,7 +38,7 @@ metadata = MetaData(
 )
 
 
-def _one_of(column: str, values: tuple[str, ...] | type[State] | type[Stage] | type[Outcome]) -> str:
+def _one_of(column: str, values: tuple[str, ...] | type[StrEnum]) -> str:
     return f"{column} IN ({', '.join(repr(str(value)) for value in values)})"
 
 
@@ -104,11 +105,39 @@ conversations = Table(
     ForeignKeyConstraint(["image_id", "owner_id"], ["images.id", "images.owner_id"]),
 )
 
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("owner_id", Uuid, ForeignKey("owners.id"), nullable=False),
+    Column("name", Text, nullable=False, server_default=text("''")),
+    Column("priority", Integer, nullable=False, comment="that of all its jobs"),
+    Column("state", Text, nullable=False, server_default=text("'running'")),
+    Column("jobs", Integer, nullable=False, comment="how many it has"),
+    Column("created_at", _time, nullable=False, server_default=func.now()),
+    Column("expires_at", _time, nullable=False),
+    Column("retry_at", _time, comment="failures up to then are to be queued again"),
+    Column("finished_at", _time, comment="since when none of its jobs is unfinished"),
+    CheckConstraint(_one_of("state", BatchState), name="state_known"),
+    CheckConstraint("jobs >= 0", name="jobs_not_negative"),
+    Index("ix_batches_owner", "owner_id", "id"),
+    Index("ix_batches_open", "id", postgresql_where=text("finished_at IS NULL")),
+)
+
+batch_errors = Table(
+    "batch_errors",
+    metadata,
+    Column("batch_id", Uuid, ForeignKey("batches.id", ondelete="CASCADE"), primary_key=True),
+    Column("line", Integer, primary_key=True, autoincrement=False, comment="of the manifest, from 1"),
+    Column("custom_id", Text),
+    Column("problem", _json, nullable=False, comment="why the line became no job"),
+)
+
 jobs = Table(
     "jobs",
     metadata,
     Column("id", Uuid, primary_key=True),
-    Column("image_id", Text, nullable=False, index=True),
+    Column("image_id", Text, index=True, comment="none until the image is taken in from its source"),
     Column("task", Text, nullable=False),
     Column("inputs", _json, nullable=False, server_default=text("'{}'"), comment="shared.tasks.Ask without its task"),
     Column("conversation_id", Uuid, ForeignKey("conversations.id")),
@@ -128,7 +157,14 @@ jobs = Table(
     Column("expires_at", _time, nullable=False),
     Column("error", _json, comment="the problem of a failed job, with stage and attempt"),
     Column("owner_id", Uuid, nullable=False),
+    Column("batch_id", Uuid, ForeignKey("batches.id")),
+    Column("line", Integer, comment="of the batch's manifest, from 1"),
+    Column("custom_id", Text, comment="the client's own name for the job, one of its batch"),
+    Column("source", Text, comment="where the image is, or was, taken in from"),
     ForeignKeyConstraint(["image_id", "owner_id"], ["images.id", "images.owner_id"]),
+    CheckConstraint("num_nulls(image_id, source) < 2", name="has_image"),
+    CheckConstraint("num_nulls(batch_id, line) IN (0, 2)", name="line_of_batch"),
+    CheckConstraint("custom_id IS NULL OR batch_id IS NOT NULL", name="custom_id_of_batch"),
     CheckConstraint(_one_of("state", State), name="state_known"),
     CheckConstraint("attempt >= 0 AND rewinds >= 0", name="counts_not_negative"),
     CheckConstraint("num_nulls(conversation_id, turn) IN (0, 2) AND turn > 0", name="turn_of_conversation"),
@@ -142,11 +178,16 @@ jobs = Table(
     CheckConstraint("(error IS NOT NULL) = (state = 'failed')", name="failed_has_error"),
     Index(
         "ix_jobs_admission",
+        "owner_id",
         text("priority DESC"),
         "created_at",
         "id",
-        postgresql_where=text("state = 'queued'"),
+        postgresql_where=text("state = 'queued' AND batch_id IS NULL"),
     ),
+    Index("ix_jobs_batch_state", "batch_id", "state", "line", postgresql_where=text("batch_id IS NOT NULL")),
+    Index("uq_jobs_line", "batch_id", "line", unique=True, postgresql_where=text("batch_id IS NOT NULL")),
+    Index("uq_jobs_custom_id", "batch_id", "custom_id", unique=True, postgresql_where=text("custom_id IS NOT NULL")),
+    Index("ix_jobs_batch_finished", "batch_id", "finished_at", postgresql_where=text("batch_id IS NOT NULL")),
     Index("ix_jobs_queued_of_owner", "owner_id", postgresql_where=text("state = 'queued'")),
     Index("uq_jobs_turn", "conversation_id", "turn", unique=True, postgresql_where=text("turn IS NOT NULL")),
     Index("ix_jobs_in_flight", "state", "sent_at", postgresql_where=text(_in_flight)),

@@ -3,7 +3,7 @@
 Nothing here trusts a declared length: the bytes are counted as they arrive, whether or not one was declared.
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from dataclasses import dataclass
 
 from pydantic import TypeAdapter, ValidationError
@@ -45,7 +45,7 @@ class Submission:
 
 async def read_image(request: Request, limits: Limits) -> bytes:
     """The body of POST /images: the image itself, or a form with the file `image`. Raises InvalidInput."""
-    kind = _content_type(request.headers)
+    kind = content_type(request.headers)
     if kind == "multipart/form-data":
         fields, image = await _read_form(request, limits)
         for name in fields:
@@ -64,7 +64,7 @@ async def read_image(request: Request, limits: Limits) -> bytes:
 
 async def read_json(request: Request) -> bytes:
     """A body of JSON, whatever it holds. Raises InvalidInput."""
-    kind = _content_type(request.headers)
+    kind = content_type(request.headers)
     if kind != "application/json":
         given = kind or "a body without a type"
         raise UnsupportedMedia("Content-Type", f"{request.url.path} does not read {given}.", "Send application/json.")
@@ -81,7 +81,7 @@ async def read_ask(request: Request) -> AskRequest:
 
 async def read_submission(request: Request, limits: Limits) -> Submission:
     """The body of POST /jobs: JSON that names an image, or a form that may bring one. Raises InvalidInput."""
-    kind = _content_type(request.headers)
+    kind = content_type(request.headers)
     try:
         if kind == "application/json":
             job = _JOB.validate_json(await read_json(request))
@@ -154,7 +154,7 @@ async def _take_apart(form: FormData, limits: Limits) -> tuple[dict[str, str], b
 
 
 async def _read_file(file: UploadFile, limits: Limits) -> bytes:
-    kind = _content_type(file.headers)
+    kind = content_type(file.headers)
     if not _may_be_image(kind):
         raise UnsupportedMedia(
             IMAGE_FIELD, f"The file 'image' came as {kind}.", "Send it with its type, such as image/png."
@@ -164,7 +164,8 @@ async def _read_file(file: UploadFile, limits: Limits) -> bytes:
     return await file.read()
 
 
-def _content_type(headers: Mapping[str, str]) -> str:
+def content_type(headers: Mapping[str, str]) -> str:
+    """Without its parameters, in lower case; "" where none is given."""
     return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
@@ -203,3 +204,15 @@ def _counted(receive: Receive, limit: int, refusal: TooLarge) -> Receive:
         return message
 
     return counted
+
+
+async def gathered(stream: AsyncIterable[bytes], size: int) -> AsyncIterator[bytes]:
+    """A body in pieces of about `size` bytes: each costs a switch to a thread, and clients send small ones."""
+    held = bytearray()
+    async for piece in stream:
+        held += piece
+        if len(held) >= size:
+            yield bytes(held)
+            held.clear()
+    if held:
+        yield bytes(held)

@@ -42,6 +42,8 @@ QUEUED_JOB: dict[str, Any] = {
     "request": {"task": "gcg", "prompt": None},
     "state": "queued",
     "image": _IMAGE,
+    "source": None,
+    "custom_id": None,
     "turn": None,
     "created_at": "2026-01-31T12:00:00Z",
     "finished_at": None,
@@ -50,7 +52,7 @@ QUEUED_JOB: dict[str, Any] = {
     "stages": [],
     "error": None,
     "result": None,
-    "links": {"self": _URL, "image": f"/images/{_IMAGE_ID}", "overlay": None, "conversation": None},
+    "links": {"self": _URL, "image": f"/images/{_IMAGE_ID}", "overlay": None, "conversation": None, "batch": None},
 }
 
 
@@ -123,6 +125,73 @@ QUEUED_TURN: dict[str, Any] = {
     "links": {**QUEUED_JOB["links"], "conversation": f"/conversations/{_CONVERSATION_ID}"},
 }
 
+_BATCH_ID = "0198c0de-5a1b-7abc-8def-0123456789ab"
+_BATCH_URL = f"/batches/{_BATCH_ID}"
+_COUNTS = {"queued": 930, "vision": 8, "llm": 16, "pixel": 2, "succeeded": 41, "failed": 3, "canceled": 0}
+
+BATCH: dict[str, Any] = {
+    "id": _BATCH_ID,
+    "name": "street scenes, June",
+    "state": "running",
+    "priority": "bulk",
+    "created_at": "2026-01-31T12:00:00Z",
+    "expires_at": "2026-02-07T12:00:00Z",
+    "finished_at": None,
+    "jobs": 1000,
+    "counts": _COUNTS,
+    "invalid_lines": 0,
+    "progress": 0.044,
+    "rate": 0.73,
+    "eta_seconds": 1309.6,
+    "problems": [
+        {
+            "type": "urn:glamm:problem:unsupported-media",
+            "title": "Unsupported media type",
+            "jobs": 3,
+            "line": 17,
+            "detail": "The image is animated.",
+        }
+    ],
+    "links": {
+        "self": _BATCH_URL,
+        "jobs": f"{_BATCH_URL}/jobs",
+        "results": f"{_BATCH_URL}/results.jsonl",
+        "errors": f"{_BATCH_URL}/errors.jsonl",
+    },
+}
+BATCHES = {"batches": [BATCH], "next": None}
+BATCH_JOBS: dict[str, Any] = {
+    "jobs": [
+        {
+            "id": _JOB_ID,
+            "line": 1,
+            "custom_id": "frame-0001",
+            "task": "gcg",
+            "state": "queued",
+            "image_id": None,
+            "source": "s3://photos/june/0001.jpg",
+            "created_at": "2026-01-31T12:00:00Z",
+            "finished_at": None,
+            "error": None,
+            "url": _URL,
+        }
+    ],
+    "next": "MQ",
+}
+BATCH_REQUESTS: dict[str, dict[str, Any]] = {
+    "stored images": {"value": {"image_ids": [_IMAGE_ID], "job": {"task": "gcg"}, "name": "street scenes, June"}},
+    "a prefix of a bucket": {
+        "value": {
+            "s3": {"bucket": "photos", "prefix": "june/"},
+            "job": {"task": "refseg", "expressions": ["the traffic lights"]},
+        }
+    },
+}
+MANIFEST = (
+    f'{{"custom_id": "1", "image_id": "{_IMAGE_ID}", "task": "gcg"}}\n'
+    '{"custom_id": "2", "s3_uri": "s3://photos/june/0001.jpg", "task": "vqa", "question": "What is this?"}\n'
+)
+
 KEY: dict[str, Any] = {
     "id": "0198c0de-5a1c-7abc-8def-0123456789ab",
     "owner": "annotators",
@@ -169,6 +238,8 @@ CONVERSATION_REQUESTS = {"about a stored image": {"value": {"image_id": _IMAGE_I
 
 ASKS = get_args(get_args(schema.AskRequest)[0])
 JOBS = get_args(get_args(schema.JobRequest)[0])
+LINES = get_args(get_args(schema.ManifestLine)[0])
+_BODIES = (schema.ConversationRequest, schema.KeyRequest, schema.OwnerLimits, schema.BatchRequest)
 
 _PROBLEMS: dict[int, tuple[str, GlammError]] = {
     401: (
@@ -187,7 +258,7 @@ _PROBLEMS: dict[int, tuple[str, GlammError]] = {
     ),
     404: ("There is no such thing", NotFound("job", _JOB_ID)),
     409: (
-        "The job has no result or none yet, or the conversation takes no turn now",
+        "It does not fit what the job, the conversation or the batch is at",
         Conflict(f"The job {_JOB_ID} is not finished (llm).", remedy=f"Wait: GET {_URL}?wait=30."),
     ),
     413: (
@@ -273,10 +344,7 @@ def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
     def build() -> dict[str, Any]:
         if app.openapi_schema is None:
             document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-            requests = [
-                (model, "validation")
-                for model in (*ASKS, *JOBS, schema.ConversationRequest, schema.KeyRequest, schema.OwnerLimits)
-            ]
+            requests = [(model, "validation") for model in (*ASKS, *JOBS, *LINES, *_BODIES)]
             models = [*requests, (schema.Problem, "serialization")]
             _, extra = models_json_schema(models, ref_template=_REF)  # type: ignore[arg-type]
             known = document["components"]["schemas"]

@@ -4,7 +4,8 @@ import itertools
 from dataclasses import asdict
 
 from services.gateway.storage import ImageRow
-from shared import access, jobs, schema
+from shared import access, batches, jobs, schema
+from shared.states import Priority
 from shared.tasks import Ask, Box, Task
 
 
@@ -32,7 +33,9 @@ def job_json(view: jobs.JobView, root: str = "") -> schema.Job:
         task=view.ask.task,
         request=schema.from_ask(view.ask),
         state=view.state,
-        image=_image(view.image),
+        image=_image(view.image) if view.image else None,
+        source=view.source,
+        custom_id=view.custom_id,
         turn=view.turn,
         created_at=view.created_at,
         finished_at=view.finished_at,
@@ -43,11 +46,39 @@ def job_json(view: jobs.JobView, root: str = "") -> schema.Job:
         result=_result(view.ask, view.result, url, overlay) if view.result else None,
         links=schema.Links(
             self=url,
-            image=f"{root}/images/{view.image.id}",
+            image=f"{root}/images/{view.image.id}" if view.image else None,
             overlay=overlay if view.result else None,
             conversation=f"{root}/conversations/{view.conversation_id}" if view.conversation_id else None,
+            batch=f"{root}/batches/{view.batch_id}" if view.batch_id else None,
         ),
     )
+
+
+def batch_json(view: batches.BatchView, root: str = "") -> schema.Batch:
+    url = f"{root}/batches/{view.id}"
+    return schema.Batch(
+        id=view.id,
+        name=view.name,
+        state="finished" if view.finished_at is not None else view.state.value,
+        priority="interactive" if view.priority >= Priority.INTERACTIVE else "bulk",
+        created_at=view.created_at,
+        expires_at=view.expires_at,
+        finished_at=view.finished_at,
+        jobs=view.jobs,
+        counts=view.counts,
+        invalid_lines=view.invalid_lines,
+        progress=view.finished / view.jobs,
+        rate=view.rate,
+        eta_seconds=view.eta_seconds,
+        problems=[schema.BatchProblem(**asdict(problem)) for problem in view.problems],
+        links=schema.BatchLinks(
+            self=url, jobs=f"{url}/jobs", results=f"{url}/results.jsonl", errors=f"{url}/errors.jsonl"
+        ),
+    )
+
+
+def batch_job_json(row: batches.JobRow, root: str = "") -> schema.BatchJob:
+    return schema.BatchJob(**asdict(row), url=f"{root}/jobs/{row.id}")
 
 
 def conversation_json(view: jobs.ConversationView, root: str = "") -> schema.Conversation:

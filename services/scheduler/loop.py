@@ -6,7 +6,7 @@ from datetime import timedelta
 from functools import partial
 
 from services.scheduler.election import Election
-from shared import jobs
+from shared import batches, jobs
 from shared.database import Listener, Notification, create_engine
 from shared.errors import Unavailable
 from shared.health import HealthFile
@@ -59,6 +59,7 @@ class Scheduler:
                 try:
                     if due:
                         self.sweep()
+                    self.work_off()
                     self.admit()
                 except Unavailable as error:
                     log.warning("round.cut_short", error=error.detail)
@@ -70,13 +71,19 @@ class Scheduler:
             log.info("stopped")
 
     def admit(self) -> None:
-        """Let queued jobs into the window. Raises Unavailable."""
-        self._send_all(self._transactions.run(lambda conn: jobs.admit(conn, self._settings.admission_window)))
+        """Let queued jobs into the window, until it is full or none is left. Raises Unavailable."""
+        window, reserve = self._settings.admission_window, self._settings.admission_reserve
+        while admitted := self._transactions.run(lambda conn: jobs.admit(conn, window, reserve)):
+            self._send_all(admitted)
+
+    def work_off(self) -> None:
+        """Do what was asked of whole batches. Raises Unavailable."""
+        while self._transactions.run(batches.work_off) and not self._stopping:
+            log.debug("batches.more_to_do")
 
     def sweep(self) -> None:
         """Expire what is too old and find what nobody works on. Raises Unavailable."""
-        expired = self._transactions.run(jobs.expire)
-        if expired:
+        while expired := self._transactions.run(jobs.expire):
             log.info("jobs.expired", jobs=expired)
         resend_after = timedelta(seconds=self._settings.resend_seconds)
         swept = self._transactions.run(lambda conn: jobs.sweep(conn, resend_after, self._settings.max_attempts))

@@ -9,6 +9,7 @@ A message is a hint and may be lost, repeated or late. Messages are to be sent a
 on the way is found by the sweep.
 """
 
+from shared.jobs.admission import admit
 from shared.jobs.conversations import add_turn, begin
 from shared.jobs.records import (
     Answer,
@@ -23,6 +24,7 @@ from shared.jobs.records import (
     Phrase,
     Result,
     Run,
+    RunImage,
     StageRun,
     Swept,
     Timing,
@@ -37,8 +39,9 @@ from shared.jobs.runs import (
     renew,
     retry,
     rewind,
+    take_in,
 )
-from shared.jobs.schedule import admit, cancel, create, expire, sweep, withdraw_image, withdrawn
+from shared.jobs.schedule import cancel, cancel_all, create, expire, sweep, withdraw_image, withdrawn
 from shared.jobs.views import get, get_conversation
 from shared.states import Outcome, Stage, State
 
@@ -56,6 +59,7 @@ __all__ = [
     "Phrase",
     "Result",
     "Run",
+    "RunImage",
     "Stage",
     "StageRun",
     "State",
@@ -65,6 +69,7 @@ __all__ = [
     "admit",
     "begin",
     "cancel",
+    "cancel_all",
     "complete_llm",
     "complete_pixel",
     "complete_vision",
@@ -79,6 +84,7 @@ __all__ = [
     "retry",
     "rewind",
     "sweep",
+    "take_in",
     "withdraw_image",
     "withdrawn",
 ]

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from shared.errors import Problem
 from shared.masks import Rle
-from shared.states import Outcome, Stage, State
+from shared.states import Outcome, Priority, Stage, State
 from shared.tables import LOCAL_OWNER
 from shared.tasks import Ask, Box
 
@@ -30,7 +30,7 @@ class NewJob:
 
     image_id: str
     ask: Ask
-    priority: int = 0
+    priority: int = Priority.INTERACTIVE
     ttl: timedelta = timedelta(days=7)
     owner_id: UUID = LOCAL_OWNER
     most_queued: int | None = None
@@ -112,18 +112,29 @@ class PastTurn:
 
 
 @dataclass(frozen=True)
+class RunImage:
+    """The image that a run is about. width, height: pixels of the upright picture."""
+
+    id: str
+    object_key: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
 class Run:
     """One start of a stage by one worker: all it needs to do the work, and the token that fences its writes.
 
     `attempt` is 1 for the first start. `generations` are there for the pixel stage; `history`, the turns before this
     one that succeeded, for vision and llm. `in_conversation` says that more turns on the image may follow.
+
+    `image` is None for a run of vision that has still to take it in from `source`.
     """
 
     job_id: UUID
-    image_id: str
-    object_key: str
-    width: int
-    height: int
+    owner_id: UUID
+    image: RunImage | None
+    source: str | None
     ask: Ask
     in_conversation: bool
     history: tuple[PastTurn, ...]
@@ -132,6 +143,12 @@ class Run:
     attempt: int
     token: UUID
     worker: str
+
+    @property
+    def stored(self) -> RunImage:
+        """The image of a run that has one, as every run has once vision has begun."""
+        assert self.image is not None, "vision takes the image in before anything is asked of it"
+        return self.image
 
 
 @dataclass(frozen=True)
@@ -209,8 +226,9 @@ class ImageView:
 class JobView:
     """Everything a client may know of a job.
 
-    `queue_position` is 1 for the next to be admitted, 10,000 for that and all behind it, and None once admitted;
-    `progress` is the share of the stages that have completed, 0 to 1.
+    `queue_position` is 1 for the next of its queue to be admitted, 10,000 for that and all behind it, and None once
+    admitted; a batch is a queue, and so are all the jobs that an owner submitted one by one. `progress` is the share of
+    the stages that have completed, 0 to 1. `image` is None until it is taken in from `source`.
     """
 
     id: UUID
@@ -218,8 +236,12 @@ class JobView:
     state: State
     conversation_id: UUID | None
     turn: int | None
+    batch_id: UUID | None
+    line: int | None
+    custom_id: str | None
     priority: int
-    image: ImageView
+    image: ImageView | None
+    source: str | None
     created_at: datetime
     admitted_at: datetime | None
     finished_at: datetime | None

@@ -1,6 +1,7 @@
 """The moves of a worker: take a job's stage, keep it, and hand it on, back or over."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -9,7 +10,7 @@ from sqlalchemy import Connection, case, exists, insert, null, select, update
 
 from shared.errors import FeaturesLost, Problem
 from shared.jobs.conversations import history
-from shared.jobs.records import Generation, Message, Phrase, Result, Run, Timing
+from shared.jobs.records import Generation, Message, Phrase, Result, Run, RunImage, Timing
 from shared.jobs.statements import RELEASED, announced, close_run, failure, finish, held, now
 from shared.states import Outcome, Stage, State
 from shared.tables import answers, generations, images, jobs, phrases, results, stage_runs
@@ -30,11 +31,9 @@ def enter(conn: Connection, message: Message, worker: str, lease: timedelta) -> 
             jobs.c.state == message.stage.state,
             jobs.c.attempt == message.attempt,
             jobs.c.lease_token.is_(None),
-            images.c.id == jobs.c.image_id,
-            images.c.owner_id == jobs.c.owner_id,
         )
         .values(attempt=jobs.c.attempt + 1, lease_worker=worker, lease_token=token, lease_expires_at=now + lease)
-        .returning(jobs, images.c.object_key, images.c.width, images.c.height, now.label("started_at"))
+        .returning(jobs, now.label("started_at"))
     ).one_or_none()
     if row is None:
         return None
@@ -53,10 +52,9 @@ def enter(conn: Connection, message: Message, worker: str, lease: timedelta) -> 
     )
     return Run(
         job_id=row.id,
-        image_id=row.image_id,
-        object_key=row.object_key,
-        width=row.width,
-        height=row.height,
+        owner_id=row.owner_id,
+        image=None if row.image_id is None else _image(conn, row.image_id, row.owner_id),
+        source=row.source,
         ask=Ask.restored(row.task, row.inputs),
         in_conversation=row.conversation_id is not None,
         history=history(conn, row.conversation_id, row.turn) if message.stage is not Stage.PIXEL else (),
@@ -66,6 +64,12 @@ def enter(conn: Connection, message: Message, worker: str, lease: timedelta) -> 
         token=token,
         worker=worker,
     )
+
+
+def take_in(conn: Connection, run: Run, image_id: str) -> Run | None:
+    """The job is about the owner's image of that id, which was just stored; None when the run has lost its job."""
+    row = conn.execute(update(jobs).where(held(run)).values(image_id=image_id).returning(jobs.c.id)).one_or_none()
+    return None if row is None else replace(run, image=_image(conn, image_id, run.owner_id))
 
 
 def renew(conn: Connection, tokens: Collection[UUID], lease: timedelta) -> set[UUID]:
@@ -249,6 +253,11 @@ def _phrase_row(run: Run, n: int, answer: int, phrase: Phrase) -> dict[str, Any]
         "area": phrase.area,
         "score": phrase.score,
     }
+
+
+def _image(conn: Connection, image_id: str, owner_id: UUID) -> RunImage:
+    columns = [images.c[name] for name in ("id", "object_key", "width", "height")]
+    return RunImage(*conn.execute(select(*columns).where(images.c.id == image_id, images.c.owner_id == owner_id)).one())
 
 
 def _generations(conn: Connection, job_id: UUID) -> tuple[Generation, ...]:

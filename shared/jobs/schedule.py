@@ -13,7 +13,6 @@ from shared.jobs.statements import RELEASED, announced, close_runs_of, failure, 
 from shared.states import FINISHED, Outcome, Stage, State
 from shared.tables import LOCAL_OWNER, images, jobs
 
-_ADMISSION_LOCK = 0x676C_616D_6D01
 _EXPIRY_BATCH = 1000
 
 
@@ -60,7 +59,7 @@ def _require_room(conn: Connection, new: NewJob) -> None:
 
 def cancel(conn: Connection, job_id: UUID) -> bool:
     """Take a job away that is not finished; whoever runs it learns so from the next renewal."""
-    return bool(_cancel(conn, jobs.c.id == job_id))
+    return bool(cancel_all(conn, jobs.c.id == job_id))
 
 
 def withdraw_image(conn: Connection, image_id: str, owner_id: UUID = LOCAL_OWNER) -> str | None:
@@ -75,7 +74,7 @@ def withdraw_image(conn: Connection, image_id: str, owner_id: UUID = LOCAL_OWNER
         .values(deleted_at=func.coalesce(images.c.deleted_at, now))
         .returning(images.c.object_key)
     ).scalar_one_or_none()
-    _cancel(conn, and_(jobs.c.image_id == image_id, jobs.c.owner_id == owner_id))
+    cancel_all(conn, and_(jobs.c.image_id == image_id, jobs.c.owner_id == owner_id))
     return key
 
 
@@ -86,7 +85,8 @@ def withdrawn(conn: Connection, image_id: str, owner_id: UUID = LOCAL_OWNER) -> 
     return conn.execute(found).scalar_one_or_none() is not None
 
 
-def _cancel(conn: Connection, which: ColumnElement[bool]) -> list[UUID]:
+def cancel_all(conn: Connection, which: ColumnElement[bool]) -> list[UUID]:
+    """As `cancel`, of many; those that were taken away."""
     canceled = conn.execute(
         update(jobs)
         .where(which, jobs.c.state.not_in(FINISHED))
@@ -96,34 +96,6 @@ def _cancel(conn: Connection, which: ColumnElement[bool]) -> list[UUID]:
     job_ids = [row.id for row in canceled]
     close_runs_of(conn, job_ids, Outcome.CANCELED)
     return job_ids
-
-
-def admit(conn: Connection, window: int) -> list[Message]:
-    """Let queued jobs into vision, those of high priority first and older ones before younger.
-
-    No more than `window` jobs are in flight afterwards: one admits at a time, and nothing else puts a job in flight.
-    """
-    conn.execute(select(func.pg_advisory_xact_lock(_ADMISSION_LOCK)))
-    room = window - conn.execute(select(func.count()).where(in_flight)).scalar_one()
-    if room <= 0:
-        return []
-    chosen = (
-        select(jobs.c.id)
-        .where(queued)
-        .order_by(jobs.c.priority.desc(), jobs.c.created_at, jobs.c.id)
-        # Written out: with a limit it does not know, Postgres plans to read the whole table.
-        .limit(literal(room, literal_execute=True))
-        .with_for_update(skip_locked=True)
-        .cte("chosen")
-    )
-    rows = conn.execute(
-        update(jobs)
-        .where(jobs.c.id == chosen.c.id)
-        .values(state=State.VISION, admitted_at=now, ready_at=now, sent_at=now)
-        .returning(jobs.c.id, jobs.c.priority, jobs.c.created_at, announced)
-    ).all()
-    ordered = sorted(rows, key=lambda row: (-row.priority, row.created_at, row.id))
-    return [Message(row.id, Stage.VISION, 0) for row in ordered]
 
 
 def sweep(conn: Connection, resend_after: timedelta, max_attempts: int) -> Swept:

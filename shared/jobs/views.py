@@ -25,7 +25,9 @@ def get(conn: Connection, job_id: UUID, owner_id: UUID | None = None) -> JobView
     """
     on_image = and_(images.c.id == jobs.c.image_id, images.c.owner_id == jobs.c.owner_id)
     whose = [] if owner_id is None else [jobs.c.owner_id == owner_id]
-    row = conn.execute(select(jobs, *_IMAGE).join(images, on_image).where(jobs.c.id == job_id, *whose)).one_or_none()
+    row = conn.execute(
+        select(jobs, *_IMAGE).outerjoin(images, on_image).where(jobs.c.id == job_id, *whose)
+    ).one_or_none()
     if row is None:
         return None
     state = State(row.state)
@@ -37,8 +39,12 @@ def get(conn: Connection, job_id: UUID, owner_id: UUID | None = None) -> JobView
         state=state,
         conversation_id=row.conversation_id,
         turn=row.turn,
+        batch_id=row.batch_id,
+        line=row.line,
+        custom_id=row.custom_id,
         priority=row.priority,
-        image=_image(row),
+        image=None if row.image_id is None else _image(row),
+        source=row.source,
         created_at=row.created_at,
         admitted_at=row.admitted_at,
         finished_at=row.finished_at,
@@ -71,10 +77,14 @@ def _image(row: Row[Any]) -> ImageView:
 
 
 def _queue_position(conn: Connection, job: Row[Any]) -> int:
-    """One more than the jobs ahead, in two ranges of the admission index, and no further than anyone asks."""
+    """One more than the jobs ahead in its queue: ranges of the admission's indexes, no further than anyone asks."""
     others = select(jobs.c.id).where(queued).limit(_FARTHEST_POSITION - 1)
-    older = tuple_(jobs.c.created_at, jobs.c.id) < tuple_(job.created_at, job.id)
-    ranges = others.where(jobs.c.priority > job.priority), others.where(jobs.c.priority == job.priority, older)
+    if job.batch_id is not None:
+        ranges = [others.where(jobs.c.batch_id == job.batch_id, jobs.c.line < job.line)]
+    else:
+        single = others.where(jobs.c.batch_id.is_(None), jobs.c.owner_id == job.owner_id)
+        older = tuple_(jobs.c.created_at, jobs.c.id) < tuple_(job.created_at, job.id)
+        ranges = [single.where(jobs.c.priority > job.priority), single.where(jobs.c.priority == job.priority, older)]
     ahead = sum(conn.execute(select(func.count()).select_from(part.subquery())).scalar_one() for part in ranges)
     return min(ahead + 1, _FARTHEST_POSITION)
 

@@ -27,7 +27,7 @@ class LlmWork(Work[LlmInput, LlmOutput, Sequence[Generation]]):
     def fetch(self, run: Run) -> LlmInput:
         asks = [*(turn.ask for turn in run.history), run.ask]
         wanted = list(dict.fromkeys([GLOBAL, *(region_part(ask.boxes) for ask in asks if ask.boxes)]))
-        found = self._features.get(run.image_id, wanted)
+        found = self._features.get(run.stored.id, wanted)
         for part in wanted:
             if part not in found:
                 raise FeaturesGone(part)

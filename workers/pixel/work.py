@@ -24,14 +24,14 @@ class PixelWork(Work[PixelInput, PixelOutput, Result]):
         self._features = features
 
     def fetch(self, run: Run) -> PixelInput:
-        found = self._features.get(run.image_id, [SAM])
+        found = self._features.get(run.stored.id, [SAM])
         if SAM not in found:
             raise FeaturesGone(SAM)
         answers = tuple(
             RawAnswer(generation.text, _vectors(generation), question.expression, question.caption)
             for question, generation in zip(questions(run.ask), run.generations, strict=True)
         )
-        return PixelInput(unpack(found[SAM]), run.width, run.height, answers)
+        return PixelInput(unpack(found[SAM]), run.stored.width, run.stored.height, answers)
 
     def size(self, fetched: PixelInput) -> int:
         return len(fetched.answers)

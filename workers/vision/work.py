@@ -50,18 +50,18 @@ class VisionWork(Work[VisionItem, Encoded, None]):
     def fetch(self, run: Run) -> VisionItem | Done[None]:
         regions = {region_part(boxes): boxes for boxes in self._boxes(run) if boxes}
         of_image = [GLOBAL, SAM, *([LEVELS] if run.in_conversation else [])]
-        there = self._features.touch(run.image_id, [*of_image, *regions])
+        there = self._features.touch(run.stored.id, [*of_image, *regions])
         missing = {part: boxes for part, boxes in regions.items() if part not in there}
         if there.issuperset(of_image) and not missing:
             return Done(None)
         if there.issuperset([*of_image, LEVELS]):
-            kept = self._features.get(run.image_id, [LEVELS]).get(LEVELS)
+            kept = self._features.get(run.stored.id, [LEVELS]).get(LEVELS)
             if kept is not None:
-                boxes = normalised(_all(missing), run.width, run.height)
-                return VisionItem((run.image_id, *missing), RegionInput(unpack(kept), boxes), missing)
+                boxes = normalised(_all(missing), run.stored.width, run.stored.height)
+                return VisionItem((run.stored.id, *missing), RegionInput(unpack(kept), boxes), missing)
         image = decode(self._bytes(run))
         prepared = self._stage.prepare(image, _all(regions), keep_levels=run.in_conversation)
-        return VisionItem((run.image_id, run.in_conversation, *regions), prepared, regions)
+        return VisionItem((run.stored.id, run.in_conversation, *regions), prepared, regions)
 
     def keep(self, run: Run, output: Encoded) -> None:
         found = {
@@ -72,7 +72,7 @@ class VisionWork(Work[VisionItem, Encoded, None]):
         if output.output.region_tokens is not None:
             counts = [len(boxes) for boxes in output.item.regions.values()]
             found |= dict(zip(output.item.regions, output.output.region_tokens.split_with_sizes(counts), strict=True))
-        self._features.put(run.image_id, {part: pack(tensor) for part, tensor in found.items() if tensor is not None})
+        self._features.put(run.stored.id, {part: pack(tensor) for part, tensor in found.items() if tensor is not None})
 
     def was_cached(self, fetched: VisionItem) -> bool:
         return isinstance(fetched.input, RegionInput)
@@ -83,12 +83,12 @@ class VisionWork(Work[VisionItem, Encoded, None]):
 
     def _bytes(self, run: Run) -> bytes:
         try:
-            return self._objects.get(run.object_key)
+            return self._objects.get(run.stored.object_key)
         except NotFound:
             raise NotFound(
                 "image",
-                run.image_id,
-                detail=f"The image {run.image_id} was deleted before the job could read it.",
+                run.stored.id,
+                detail=f"The image {run.stored.id} was deleted before the job could read it.",
                 remedy="Send the image again, then submit the job again.",
             ) from None
 

@@ -42,7 +42,7 @@ async def get_overlay(job_id: JobId, gateway: Current, caller: Reader) -> Respon
     view = await gateway.job(job_id, caller.owner_id)
     result = _result(view)
     deleted = Conflict(f"The image of job {job_id} was deleted.", remedy="Read the job's masks, which are there still.")
-    if view.image.deleted:
+    if view.image is None or view.image.deleted:
         raise deleted
     try:
         data = await gateway.on_network(gateway.objects.get, view.image.object_key)

@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 from shared import jobs
 from shared.errors import NotFound, Problem, Unavailable
 from shared.jobs import Message, NewJob, Outcome, Run, Stage, State, Timing
+from shared.states import Priority
 from shared.tasks import Ask, Task
 
 LEASE = timedelta(hours=1)
@@ -42,7 +43,12 @@ def test_a_job_goes_through_every_stage_and_keeps_its_result(
     with engine.begin() as conn:
         vision = jobs.enter(conn, messages[0], "v:1", LEASE)
     assert vision is not None
-    assert (vision.ask.prompt, vision.width, vision.height, vision.attempt) == ("Describe the image.", 40, 30, 1)
+    assert (vision.ask.prompt, vision.stored.width, vision.stored.height, vision.attempt) == (
+        "Describe the image.",
+        40,
+        30,
+        1,
+    )
     assert vision.generations == ()
     with engine.begin() as conn:
         to_llm = jobs.complete_vision(conn, vision, Timing(1.5, 0.5, 20.0, 2.0, cached=True))
@@ -294,7 +300,10 @@ def test_a_job_past_its_time_fails_wherever_it_stands(engine: Engine, new_job: N
 def test_admission_takes_priority_first_then_age_and_no_more_than_the_window(engine: Engine, new_job: NewJob) -> None:
     with engine.begin() as conn:
         low = [jobs.create(conn, new_job) for _ in range(2)]
-        high = [jobs.create(conn, NewJob(new_job.image_id, new_job.ask, priority=5)) for _ in range(2)]
+        high = [
+            jobs.create(conn, NewJob(new_job.image_id, new_job.ask, priority=Priority.INTERACTIVE + 5))
+            for _ in range(2)
+        ]
     assert [view(engine, job_id).queue_position for job_id in (*high, *low)] == [1, 2, 3, 4]
     with engine.begin() as conn:
         assert [message.job_id for message in jobs.admit(conn, 3)] == [*high, low[0]]

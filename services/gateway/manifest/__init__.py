@@ -1,0 +1,1 @@
+"""From the body of POST /batches to rows that the database takes in one go."""

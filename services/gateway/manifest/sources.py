@@ -1,0 +1,25 @@
+"""One job on many images, as the lines of a manifest that nobody had to write."""
+
+from collections.abc import Iterator
+
+from services.gateway.manifest.reading import Rules, require_bucket
+from shared import schema, tasks
+from shared.batches import Line
+from shared.objects import ObjectStore
+
+_ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
+
+
+def lines(asked: schema.BatchRequest, rules: Rules, objects: ObjectStore) -> Iterator[Line]:
+    """A line an image, named by its id or by its key in the bucket. Raises InvalidInput, Unavailable."""
+    ask = schema.to_ask(asked.job)
+    tasks.validate(ask, rules.side, rules.side, rules.limits)
+    if asked.s3 is None:
+        for number, image_id in enumerate(dict.fromkeys(asked.image_ids or ()), 1):
+            yield Line(number, image_id, image_id, None, ask)
+        return
+    require_bucket(asked.s3.bucket, rules.buckets, "s3.bucket")
+    keys = objects.of(asked.s3.bucket).keys(asked.s3.prefix)
+    wanted = (key for key in keys if key.lower().endswith(_ENDINGS))
+    for number, key in enumerate(wanted, 1):
+        yield Line(number, key, None, f"s3://{asked.s3.bucket}/{key}", ask)

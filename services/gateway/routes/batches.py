@@ -1,0 +1,271 @@
+"""Batches: many jobs from one request, watched and steered together, and their results as one stream."""
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from datetime import timedelta
+from functools import partial
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request, Response, status
+from fastapi.responses import StreamingResponse
+from pydantic import ValidationError
+from sqlalchemy import Connection
+
+from services.gateway import cursors, openapi
+from services.gateway.body import content_type, gathered, read_json
+from services.gateway.callers import Reader, Writer
+from services.gateway.errors import from_pydantic
+from services.gateway.gateway import Current, Gateway
+from services.gateway.manifest import sources
+from services.gateway.manifest.lines import Lines, RawLine
+from services.gateway.manifest.reading import Rules, read
+from services.gateway.manifest.spool import Spool
+from services.gateway.presentation import batch_job_json, batch_json
+from shared import batches, schema
+from shared.access import Principal
+from shared.errors import InvalidInput, UnsupportedMedia
+from shared.logs import get_logger
+from shared.states import Priority, State
+
+router = APIRouter(tags=["batches"])
+log = get_logger(__name__)
+
+JSON_LINES = ("application/jsonl", "application/x-ndjson")
+_PAGE = 50
+_CHUNK = 1024 * 1024
+
+_CREATION: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"$ref": openapi.ref("BatchRequest")}, "examples": openapi.BATCH_REQUESTS},
+            **{
+                kind: {
+                    "schema": {"type": "string", "description": "a job a line: a ManifestLine of its task"},
+                    "example": openapi.MANIFEST,
+                }
+                for kind in JSON_LINES
+            },
+        },
+    }
+}
+_LINES: dict[int | str, dict[str, Any]] = {
+    200: {"description": "JSON Lines", "content": {JSON_LINES[0]: {"schema": {"type": "string"}}}},
+    **openapi.guarded(404, 422, 503),
+}
+_STEERED: dict[int | str, dict[str, Any]] = {
+    200: openapi.example("As it is now", openapi.BATCH),
+    **openapi.guarded(404, 409, 422, 503),
+}
+
+Limit = Annotated[int, Query(ge=1, le=200, description="entries a page")]
+Cursor = Annotated[str | None, Query(max_length=100, description="`next` of the page before")]
+ReadPage = Callable[[Connection, UUID, batches.Position], tuple[bytes, batches.Position | None]]
+
+
+@router.post(
+    "/batches",
+    status_code=status.HTTP_201_CREATED,
+    openapi_extra=_CREATION,
+    responses={201: openapi.example("Queued", openapi.BATCH), **openapi.guarded(413, 415, 422, 503)},
+)
+async def create_batch(
+    request: Request,
+    response: Response,
+    gateway: Current,
+    caller: Writer,
+    options: Annotated[schema.BatchOptions, Query()],
+) -> schema.Batch:
+    """Queue many jobs at once: those of a manifest, or one job on each image of a list or below a bucket's prefix.
+
+    A manifest is JSON Lines in UTF-8, of any length, a job a line. What holds for the batch as a whole says the query
+    with a manifest, and the body with JSON. All is judged before anything is stored.
+    """
+    kind = content_type(request.headers)
+    if kind == "application/json":
+        asked = await _read_request(request)
+        new = _new_batch(gateway, caller, asked)
+    elif kind in JSON_LINES:
+        asked = None
+        new = _new_batch(gateway, caller, options)
+    else:
+        raise UnsupportedMedia(
+            "Content-Type",
+            f"POST /batches does not read {kind or 'a body without a type'}.",
+            f"Send a manifest as {JSON_LINES[0]}, or application/json.",
+        )
+    with Spool(gateway.settings.max_batch_jobs, new.skip) as spool:
+        if asked is None:
+            await _spool_manifest(gateway, request, spool)
+        else:
+            await gateway.on_network(spool.add, sources.lines(asked, _rules(gateway), gateway.objects))
+        async with gateway.engine.begin() as connection:
+            batch_id = await batches.create(connection, new, spool.blocks(), spool.faults)
+            view = await connection.run_sync(batches.get, batch_id, caller.owner_id)
+    log.info("batch queued", batch_id=str(batch_id), jobs=view.jobs, invalid_lines=view.invalid_lines)
+    batch = batch_json(view, request.scope["root_path"])
+    response.headers["Location"] = batch.links.self
+    return batch
+
+
+@router.get("/batches", responses={200: openapi.example("A page", openapi.BATCHES), **openapi.guarded(422, 503)})
+async def list_batches(
+    request: Request, gateway: Current, caller: Reader, cursor: Cursor = None, limit: Limit = _PAGE
+) -> schema.Batches:
+    """The owner's batches, the newest first."""
+    before = cursors.behind(cursor, UUID)
+    async with gateway.engine.connect() as connection:
+        found = await connection.run_sync(batches.page, caller.owner_id, before, limit)
+    root = request.scope["root_path"]
+    following = cursors.cursor(found[-1].id) if len(found) == limit else None
+    return schema.Batches(batches=[batch_json(view, root) for view in found], next=following)
+
+
+@router.get(
+    "/batches/{batch_id}",
+    responses={200: openapi.example("As it is now", openapi.BATCH), **openapi.guarded(404, 422, 503)},
+)
+async def get_batch(batch_id: UUID, request: Request, gateway: Current, caller: Reader) -> schema.Batch:
+    """How far a batch is: its jobs by state, how fast it goes, and why jobs failed."""
+    return await _steered(gateway, request, batch_id, caller, None)
+
+
+@router.get(
+    "/batches/{batch_id}/jobs",
+    responses={200: openapi.example("A page", openapi.BATCH_JOBS), **openapi.guarded(404, 422, 503)},
+)
+async def list_batch_jobs(
+    batch_id: UUID,
+    request: Request,
+    gateway: Current,
+    caller: Reader,
+    state: Annotated[list[State] | None, Query(description="only jobs in this state; repeatable")] = None,
+    cursor: Cursor = None,
+    limit: Limit = _PAGE,
+) -> schema.BatchJobs:
+    """The jobs of a batch in the order of its manifest, without their results."""
+    after = cursors.behind(cursor, cursors.number) or 0
+
+    def read_page(connection: Connection) -> list[batches.JobRow]:
+        batches.require(connection, batch_id, caller.owner_id)
+        return batches.jobs_page(connection, batch_id, after, limit, state or ())
+
+    async with gateway.engine.connect() as connection:
+        found = await connection.run_sync(read_page)
+    root = request.scope["root_path"]
+    following = cursors.cursor(found[-1].line) if len(found) == limit else None
+    return schema.BatchJobs(jobs=[batch_job_json(row, root) for row in found], next=following)
+
+
+@router.post("/batches/{batch_id}/cancel", responses=_STEERED)
+async def cancel_batch(batch_id: UUID, request: Request, gateway: Current, caller: Writer) -> schema.Batch:
+    """Cancel every job that has not finished. None starts from now on; the last are gone within seconds."""
+    return await _steered(gateway, request, batch_id, caller, batches.cancel)
+
+
+@router.post("/batches/{batch_id}/pause", responses=_STEERED)
+async def pause_batch(batch_id: UUID, request: Request, gateway: Current, caller: Writer) -> schema.Batch:
+    """Start no more of its jobs; those that have started go on."""
+    return await _steered(gateway, request, batch_id, caller, batches.pause)
+
+
+@router.post("/batches/{batch_id}/resume", responses=_STEERED)
+async def resume_batch(batch_id: UUID, request: Request, gateway: Current, caller: Writer) -> schema.Batch:
+    """Go on with a batch that was paused."""
+    return await _steered(gateway, request, batch_id, caller, batches.resume)
+
+
+@router.post("/batches/{batch_id}/retry", responses=_STEERED)
+async def retry_batch(batch_id: UUID, request: Request, gateway: Current, caller: Writer) -> schema.Batch:
+    """Queue the jobs that have failed once more, and only those."""
+    return await _steered(gateway, request, batch_id, caller, batches.retry)
+
+
+@router.get("/batches/{batch_id}/results.jsonl", response_class=StreamingResponse, responses=_LINES)
+async def get_results(batch_id: UUID, gateway: Current, caller: Reader) -> StreamingResponse:
+    """The results that there are, by line of the manifest: a line of JSON a job. Also while the batch runs."""
+    return await _streamed(gateway, batch_id, caller, batches.result_lines)
+
+
+@router.get("/batches/{batch_id}/errors.jsonl", response_class=StreamingResponse, responses=_LINES)
+async def get_errors(batch_id: UUID, gateway: Current, caller: Reader) -> StreamingResponse:
+    """What has no result: lines that were invalid, then jobs that failed, then those that were canceled."""
+    return await _streamed(gateway, batch_id, caller, batches.error_lines)
+
+
+async def _read_request(request: Request) -> schema.BatchRequest:
+    if request.url.query:
+        raise InvalidInput("query", "With JSON the body says it all, and there is a query.", "Leave the query out.")
+    try:
+        return schema.BatchRequest.model_validate_json(await read_json(request))
+    except ValidationError as error:
+        raise from_pydantic(error) from error
+
+
+def _new_batch(gateway: Gateway, caller: Principal, options: schema.BatchOptions) -> batches.NewBatch:
+    settings = gateway.settings
+    seconds = settings.job_ttl_seconds if options.expires_in is None else options.expires_in
+    if seconds > settings.job_ttl_seconds:
+        most = f"{settings.job_ttl_seconds:,.0f} s"
+        raise InvalidInput("expires_in", f"No job is kept waiting for longer than {most}.", f"Send at most {most}.")
+    most_queued = caller.limits.queued_jobs
+    return batches.NewBatch(
+        caller.owner_id,
+        options.name,
+        Priority[options.priority.upper()],
+        timedelta(seconds=seconds),
+        skip=options.on_invalid == "skip",
+        most_queued=settings.max_queued_jobs if most_queued is None else most_queued,
+    )
+
+
+def _rules(gateway: Gateway) -> Rules:
+    return Rules(gateway.ask_limits, gateway.settings.max_image_side, gateway.settings.import_buckets)
+
+
+async def _spool_manifest(gateway: Gateway, request: Request, spool: Spool) -> None:
+    """Read on until the end, or until enough is wrong to refuse the whole."""
+    lines, rules = Lines(), _rules(gateway)
+
+    def keep(cut: Callable[[], Iterable[RawLine]]) -> None:
+        spool.add(read(line, rules) for line in cut())
+
+    async for piece in gathered(request.stream(), _CHUNK):
+        await gateway.on_picture(keep, partial(lines.feed, piece))
+        if spool.refused:
+            return
+    await gateway.on_picture(keep, lines.close)
+
+
+async def _steered(
+    gateway: Gateway,
+    request: Request,
+    batch_id: UUID,
+    caller: Principal,
+    move: Callable[[Connection, UUID, UUID], None] | None,
+) -> schema.Batch:
+    """The batch after the move, or as it is."""
+
+    def look(connection: Connection) -> batches.BatchView:
+        if move is not None:
+            move(connection, batch_id, caller.owner_id)
+        return batches.get(connection, batch_id, caller.owner_id)
+
+    async with gateway.engine.begin() as connection:
+        view = await connection.run_sync(look)
+    return batch_json(view, request.scope["root_path"])
+
+
+async def _streamed(gateway: Gateway, batch_id: UUID, caller: Principal, read_page: ReadPage) -> StreamingResponse:
+    async with gateway.engine.connect() as connection:
+        await connection.run_sync(batches.require, batch_id, caller.owner_id)
+
+    async def pages() -> AsyncIterator[bytes]:
+        position: batches.Position | None = batches.Position()
+        while position is not None:
+            async with gateway.engine.connect() as connection:
+                data, position = await connection.run_sync(read_page, batch_id, position)
+            if data:
+                yield data
+
+    return StreamingResponse(pages(), media_type=JSON_LINES[0])

@@ -1,0 +1,30 @@
+"""Batches: many jobs that came with one request, are watched and steered as one, and give one set of results."""
+
+from shared.batches.creation import INCOMING, create
+from shared.batches.moves import cancel, pause, resume, retry, work_off
+from shared.batches.records import BatchView, JobRow, Line, LineFault, NewBatch, ProblemCount
+from shared.batches.results import Position, error_lines, result_lines
+from shared.batches.views import get, jobs_page, page, require
+
+__all__ = [
+    "INCOMING",
+    "BatchView",
+    "JobRow",
+    "Line",
+    "LineFault",
+    "NewBatch",
+    "Position",
+    "ProblemCount",
+    "cancel",
+    "create",
+    "error_lines",
+    "get",
+    "jobs_page",
+    "page",
+    "pause",
+    "require",
+    "result_lines",
+    "resume",
+    "retry",
+    "work_off",
+]

@@ -1,0 +1,168 @@
+"""A batch from rows: copied in at once, looked through by the database, and stored whole or not at all."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, LiteralString
+from uuid import UUID
+
+import psycopg
+from sqlalchemy import Connection, func, insert, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.batches.records import LineFault, NewBatch
+from shared.database import notify
+from shared.errors import InvalidInput, InvalidLines, LimitReached, Problem
+from shared.ids import uuid7
+from shared.jobs.statements import now, queued
+from shared.states import State
+from shared.tables import batch_errors, batches, jobs
+
+INCOMING: dict[str, LiteralString] = {
+    "line": "integer",
+    "id": "uuid",
+    "custom_id": "text",
+    "image_id": "text",
+    "source": "text",
+    "task": "text",
+    "inputs": "jsonb",
+    "box_right": "double precision",
+    "box_bottom": "double precision",
+}
+"""The columns of what is copied in. box_right, box_bottom: how far the boxes reach, in pixels."""
+
+_REPORTED = 100
+"""So many wrong lines are told of when a batch is refused for them."""
+
+
+async def create(
+    connection: AsyncConnection, new: NewBatch, rows: Iterable[bytes], faults: Sequence[LineFault]
+) -> UUID:
+    """Store a batch within the caller's transaction.
+
+    rows: CSV in the order of INCOMING. faults: lines that were wrong before they got here.
+
+    Raises InvalidLines where lines are wrong that may not be left out, InvalidInput where no line is left, and
+    LimitReached when too many of the owner's jobs wait.
+    """
+    await _copy(connection, rows)
+    return await connection.run_sync(_create, new, faults)
+
+
+async def _copy(connection: AsyncConnection, rows: Iterable[bytes]) -> None:
+    columns = ", ".join(f"{name} {type_}" for name, type_ in INCOMING.items())
+    await connection.execute(text(f"CREATE TEMPORARY TABLE incoming ({columns}) ON COMMIT DROP"))
+    driver = (await connection.get_raw_connection()).driver_connection
+    assert isinstance(driver, psycopg.AsyncConnection)
+    async with driver.cursor() as cursor, cursor.copy("COPY incoming FROM STDIN WITH (FORMAT csv)") as copy:
+        for block in rows:
+            await copy.write(block)
+
+
+def _create(conn: Connection, new: NewBatch, before: Sequence[LineFault]) -> UUID:
+    conn.execute(text("ANALYZE incoming"))
+    _lock_images(conn, new.owner_id)
+    faults = sorted((*before, *_found(conn, new.owner_id)), key=lambda fault: fault.number)
+    if faults and not new.skip:
+        raise InvalidLines(
+            [(fault.number, fault.problem) for fault in faults[:_REPORTED]], more=len(faults) > _REPORTED
+        )
+    if faults:
+        conn.execute(text("DELETE FROM incoming WHERE line = ANY(:lines)"), {"lines": [each.number for each in faults]})
+    count = conn.execute(text("SELECT count(*) FROM incoming")).scalar_one()
+    if not count:
+        what = "No line of the manifest is a job." if faults else "There is no image in it."
+        raise InvalidInput("body", what, "Send one job at least.")
+    _require_room(conn, new, count)
+    batch_id = uuid7()
+    values = {"id": batch_id, "owner_id": new.owner_id, "name": new.name, "priority": new.priority, "jobs": count}
+    conn.execute(insert(batches).values(**values, expires_at=now + new.ttl))
+    if faults:
+        conn.execute(insert(batch_errors), [_fault_row(batch_id, fault) for fault in faults])
+    first = conn.execute(
+        text(
+            """
+            WITH created AS (
+                INSERT INTO jobs
+                    (id, image_id, source, task, inputs, priority, expires_at, owner_id, batch_id, line, custom_id)
+                SELECT incoming.id, image_id, source, task, inputs, batches.priority, batches.expires_at,
+                       batches.owner_id, batches.id, line, custom_id
+                FROM incoming CROSS JOIN batches WHERE batches.id = :batch ORDER BY line
+                RETURNING id, line
+            )
+            SELECT id FROM created ORDER BY line LIMIT 1
+            """
+        ),
+        {"batch": batch_id},
+    ).scalar_one()
+    # Of one, for all: whoever hears it looks for whatever is queued.
+    notify(conn, first, State.QUEUED.value)
+    return batch_id
+
+
+def _lock_images(conn: Connection, owner_id: UUID) -> None:
+    """Against `jobs.withdraw_image`, so that one either sees the jobs or is seen here; in order, against deadlock."""
+    conn.execute(
+        text(
+            """
+            SELECT 1 FROM images WHERE owner_id = :owner AND deleted_at IS NULL
+            AND id IN (SELECT image_id FROM incoming) ORDER BY id FOR SHARE
+            """
+        ),
+        {"owner": owner_id},
+    )
+
+
+def _found(conn: Connection, owner_id: UUID) -> list[LineFault]:
+    """What only the database knows to be wrong; of each line its first fault."""
+    rows = conn.execute(
+        text(
+            """
+            WITH seen AS (
+                SELECT line, custom_id, incoming.image_id, box_right, box_bottom, images.width, images.height,
+                       incoming.image_id IS NOT NULL AND images.id IS NULL AS unknown,
+                       CASE WHEN custom_id IS NOT NULL
+                            THEN first_value(line) OVER (PARTITION BY custom_id ORDER BY line) END AS first
+                FROM incoming LEFT JOIN images
+                ON images.id = incoming.image_id AND images.owner_id = :owner AND images.deleted_at IS NULL
+            )
+            SELECT * FROM seen
+            WHERE unknown OR first <> line OR box_right > width OR box_bottom > height ORDER BY line
+            """
+        ),
+        {"owner": owner_id},
+    )
+    return [LineFault(row.line, row.custom_id, _judged(row)) for row in rows]
+
+
+def _judged(row: Any) -> Problem:
+    if row.unknown:
+        error: InvalidInput = InvalidInput(
+            "image_id", f"There is no image {row.image_id}.", "Send the image with POST /images first."
+        )
+    elif row.first is not None and row.first != row.line:
+        error = InvalidInput(
+            "custom_id", f"Line {row.first} has the same custom_id.", "Give each job of a batch a custom_id of its own."
+        )
+    else:
+        error = InvalidInput(
+            "boxes", f"A box leaves the image ({row.width} × {row.height}).", "Send boxes in pixels of the image."
+        )
+    return error.to_problem()
+
+
+def _require_room(conn: Connection, new: NewBatch, more: int) -> None:
+    """As for a single job: a limit that is kept to within what comes at once serves as well."""
+    if new.most_queued is None:
+        return
+    room = new.most_queued - more
+    waiting = select(jobs.c.id).where(queued, jobs.c.owner_id == new.owner_id).limit(max(0, room) + 1)
+    if room < 0 or conn.execute(select(func.count()).select_from(waiting.subquery())).scalar_one() > room:
+        raise LimitReached("queued_jobs", new.most_queued, "jobs waiting", "Wait until some have been worked off.")
+
+
+def _fault_row(batch_id: UUID, fault: LineFault) -> dict[str, Any]:
+    return {
+        "batch_id": batch_id,
+        "line": fault.number,
+        "custom_id": fault.custom_id,
+        "problem": fault.problem.to_json(),
+    }

@@ -1,0 +1,105 @@
+"""What goes into a batch and what is known of it."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from shared.errors import Problem
+from shared.states import FINISHED, BatchState, State
+from shared.tasks import Ask
+
+
+@dataclass(frozen=True)
+class NewBatch:
+    """ttl: how long its jobs may take from now until they are finished.
+
+    skip: leave lines out that are wrong; else one such line keeps everything from being stored. most_queued: how many
+    jobs of the owner may wait, these included; None for any number.
+    """
+
+    owner_id: UUID
+    name: str
+    priority: int
+    ttl: timedelta
+    skip: bool = False
+    most_queued: int | None = None
+
+
+@dataclass(frozen=True)
+class Line:
+    """A job of a manifest: on a stored image, or on one that is to be taken in from `source`. number: from 1."""
+
+    number: int
+    custom_id: str | None
+    image_id: str | None
+    source: str | None
+    ask: Ask
+
+
+@dataclass(frozen=True)
+class LineFault:
+    """A line that becomes no job."""
+
+    number: int
+    custom_id: str | None
+    problem: Problem
+
+
+@dataclass(frozen=True)
+class ProblemCount:
+    """Jobs that failed with one type of problem. detail: of the first of them, by line."""
+
+    type: str
+    title: str
+    jobs: int
+    line: int
+    detail: str
+
+
+@dataclass(frozen=True)
+class BatchView:
+    """counts: jobs by state. invalid_lines: left out of the manifest. rate: jobs that finished a second, lately."""
+
+    id: UUID
+    name: str
+    priority: int
+    state: BatchState
+    created_at: datetime
+    expires_at: datetime
+    finished_at: datetime | None
+    jobs: int
+    counts: dict[State, int]
+    invalid_lines: int
+    rate: float
+    problems: tuple[ProblemCount, ...] = field(default=())
+
+    @property
+    def finished(self) -> int:
+        return sum(self.counts[state] for state in FINISHED)
+
+    @property
+    def unfinished(self) -> int:
+        return self.jobs - self.finished
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """None while nothing has finished lately, and when nothing is left."""
+        if not self.unfinished or not self.rate or self.state is BatchState.PAUSED:
+            return None
+        return self.unfinished / self.rate
+
+
+@dataclass(frozen=True)
+class JobRow:
+    """A job as its batch lists it."""
+
+    id: UUID
+    line: int
+    custom_id: str | None
+    task: str
+    state: State
+    image_id: str | None
+    source: str | None
+    created_at: datetime
+    finished_at: datetime | None
+    error: Problem | None

@@ -1,0 +1,105 @@
+"""A batch, and its jobs, as a client sees them."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Row, func, select
+
+from shared.batches.records import BatchView, JobRow, ProblemCount
+from shared.batches.statements import job_of
+from shared.errors import NotFound, Problem
+from shared.jobs.statements import now
+from shared.states import BatchState, State
+from shared.tables import batch_errors, batches, jobs
+
+_LATELY = timedelta(minutes=1)
+_MOST_PROBLEMS = 20
+
+
+def get(conn: Connection, batch_id: UUID, owner_id: UUID) -> BatchView:
+    """Raises NotFound, also of a batch that is another's."""
+    row = conn.execute(select(batches).where(batches.c.id == batch_id, batches.c.owner_id == owner_id)).one_or_none()
+    if row is None:
+        raise NotFound("batch", batch_id)
+    return _view(conn, row)
+
+
+def require(conn: Connection, batch_id: UUID, owner_id: UUID) -> None:
+    """Raises NotFound where the owner has no such batch."""
+    found = select(batches.c.id).where(batches.c.id == batch_id, batches.c.owner_id == owner_id)
+    if conn.execute(found).one_or_none() is None:
+        raise NotFound("batch", batch_id)
+
+
+def page(conn: Connection, owner_id: UUID, before: UUID | None, limit: int) -> list[BatchView]:
+    """The owner's batches, the newest first, from the one behind `before` on."""
+    found = select(batches).where(batches.c.owner_id == owner_id).order_by(batches.c.id.desc()).limit(limit)
+    if before is not None:
+        found = found.where(batches.c.id < before)
+    return [_view(conn, row) for row in conn.execute(found)]
+
+
+def jobs_page(conn: Connection, batch_id: UUID, after: int, limit: int, states: Sequence[State] = ()) -> list[JobRow]:
+    """Its jobs by line, from the one behind `after` on; of some states alone where they are named."""
+    found = select(jobs).where(job_of(batch_id), jobs.c.line > after).order_by(jobs.c.line).limit(limit)
+    if states:
+        found = found.where(jobs.c.state.in_(states))
+    return [
+        JobRow(
+            id=row.id,
+            line=row.line,
+            custom_id=row.custom_id,
+            task=row.task,
+            state=State(row.state),
+            image_id=row.image_id,
+            source=row.source,
+            created_at=row.created_at,
+            finished_at=row.finished_at,
+            error=Problem.from_json(row.error) if row.error else None,
+        )
+        for row in conn.execute(found)
+    ]
+
+
+def _view(conn: Connection, row: Row[Any]) -> BatchView:
+    counted = select(jobs.c.state, func.count()).where(job_of(row.id)).group_by(jobs.c.state)
+    counts: dict[str, int] = dict(conn.execute(counted).tuples())
+    lately = select(func.count()).where(job_of(row.id), jobs.c.finished_at > now - _LATELY)
+    invalid = select(func.count()).where(batch_errors.c.batch_id == row.id)
+    finished = conn.execute(lately).scalar_one()
+    return BatchView(
+        id=row.id,
+        name=row.name,
+        priority=row.priority,
+        state=BatchState(row.state),
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        finished_at=row.finished_at,
+        jobs=row.jobs,
+        counts={state: counts.get(state, 0) for state in State},
+        invalid_lines=conn.execute(invalid).scalar_one(),
+        rate=finished / _LATELY.total_seconds(),
+        problems=_problems(conn, row.id) if counts.get(State.FAILED) else (),
+    )
+
+
+def _problems(conn: Connection, batch_id: UUID) -> tuple[ProblemCount, ...]:
+    type_, title = (jobs.c.error[name].astext for name in ("type", "title"))
+    first = func.min(jobs.c.line)
+    counted = (
+        select(type_.label("type"), title.label("title"), func.count().label("failed"), first.label("line"))
+        .where(job_of(batch_id), jobs.c.state == State.FAILED)
+        .group_by(type_, title)
+        .order_by(func.count().desc(), first)
+        .limit(_MOST_PROBLEMS)
+        .subquery()
+    )
+    detail = jobs.c.error["detail"].astext.label("detail")
+    rows = conn.execute(
+        select(counted, detail)
+        .join(jobs, (jobs.c.line == counted.c.line) & job_of(batch_id))
+        .order_by(counted.c.failed.desc(), counted.c.line)
+    )
+    return tuple(ProblemCount(row.type, row.title, row.failed, row.line, row.detail) for row in rows)
