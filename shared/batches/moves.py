@@ -6,9 +6,10 @@ it at once, and the scheduler does the rest by `work_off`, some jobs at a time.
 
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, and_, func, null, select, update
+from sqlalchemy import ColumnElement, Connection, and_, null, select, update
 
 from shared.batches.statements import job_of, unfinished
+from shared.database import notify
 from shared.errors import Conflict, NotFound
 from shared.jobs import cancel_all
 from shared.jobs.statements import announced, now
@@ -129,4 +130,6 @@ def _mine(batch_id: UUID, owner_id: UUID) -> ColumnElement[bool]:
 
 def _announce(conn: Connection, batch_id: UUID) -> None:
     """Wake the scheduler, in the name of one of the batch's jobs."""
-    conn.execute(select(func.count(announced)).select_from(select(jobs).where(job_of(batch_id)).limit(1).subquery()))
+    job_id = conn.execute(select(jobs.c.id).where(job_of(batch_id)).limit(1)).scalar_one_or_none()
+    if job_id is not None:
+        notify(conn, job_id, State.QUEUED.value)

@@ -64,8 +64,8 @@ def jobs_page(conn: Connection, batch_id: UUID, after: int, limit: int, states: 
 
 
 def _view(conn: Connection, row: Row[Any]) -> BatchView:
-    counted = select(jobs.c.state, func.count()).where(job_of(row.id)).group_by(jobs.c.state)
-    counts: dict[str, int] = dict(conn.execute(counted).tuples())
+    counted = select(jobs.c.state, func.count().label("jobs")).where(job_of(row.id)).group_by(jobs.c.state)
+    counts = {row.state: row.jobs for row in conn.execute(counted)}
     lately = select(func.count()).where(job_of(row.id), jobs.c.finished_at > now - _LATELY)
     invalid = select(func.count()).where(batch_errors.c.batch_id == row.id)
     finished = conn.execute(lately).scalar_one()

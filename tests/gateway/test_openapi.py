@@ -25,6 +25,16 @@ ROUTES = {
     ("post", "/conversations"): _GUARDED | {"201", "413", "415", "422", "503"},
     ("get", "/conversations/{conversation_id}"): _GUARDED | {"200", "404", "422", "503"},
     ("post", "/conversations/{conversation_id}/turns"): _GUARDED | {"202", "404", "409", "413", "415", "422", "503"},
+    ("post", "/batches"): _GUARDED | {"201", "413", "415", "422", "503"},
+    ("get", "/batches"): _GUARDED | {"200", "422", "503"},
+    ("get", "/batches/{batch_id}"): _GUARDED | {"200", "404", "422", "503"},
+    ("get", "/batches/{batch_id}/jobs"): _GUARDED | {"200", "404", "422", "503"},
+    ("get", "/batches/{batch_id}/results.jsonl"): _GUARDED | {"200", "404", "422", "503"},
+    ("get", "/batches/{batch_id}/errors.jsonl"): _GUARDED | {"200", "404", "422", "503"},
+    **{
+        ("post", f"/batches/{{batch_id}}/{move}"): _GUARDED | {"200", "404", "409", "422", "503"}
+        for move in ("cancel", "pause", "resume", "retry")
+    },
     ("post", "/keys"): _GUARDED | {"201", "413", "415", "422", "503"},
     ("get", "/keys"): _GUARDED | {"200", "503"},
     ("delete", "/keys/{key_id}"): _GUARDED | {"200", "404", "422", "503"},
