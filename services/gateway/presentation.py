@@ -3,8 +3,8 @@
 import itertools
 from dataclasses import asdict
 
-from services.gateway.storage import ImageRow
 from shared import access, jobs, schema
+from shared.stored_images import ImageRow
 from shared.tasks import Ask, Box, Task
 
 
