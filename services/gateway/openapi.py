@@ -36,6 +36,23 @@ _IMAGE = {"id": _IMAGE_ID, "width": 512, "height": 384, "media_type": "image/png
 
 STORED_IMAGE = {**_IMAGE, "bytes": 201_344, "created": True}
 
+_UPLOAD = {"sha256": _IMAGE_ID, "bytes": 201_344, "media_type": "image/png"}
+UPLOAD_REQUESTS: dict[str, dict[str, Any]] = {"one image": {"value": {"images": [_UPLOAD]}}}
+UPLOADS: dict[str, Any] = {
+    "images": [
+        {
+            "id": _IMAGE_ID,
+            "stored": False,
+            "upload": {
+                "method": "PUT",
+                "url": f"https://objects.example/glamm/uploads/0198c0de-5a1b-7abc-8def-0123456789ab/{_IMAGE_ID}?X-Amz-…",
+                "headers": {"Content-Type": "image/png", "Content-Length": "201344"},
+                "expires_at": "2026-01-31T13:00:00Z",
+            },
+        }
+    ]
+}
+
 QUEUED_JOB: dict[str, Any] = {
     "id": _JOB_ID,
     "task": "gcg",
@@ -187,7 +204,7 @@ _PROBLEMS: dict[int, tuple[str, GlammError]] = {
     ),
     404: ("There is no such thing", NotFound("job", _JOB_ID)),
     409: (
-        "The job has no result or none yet, or the conversation takes no turn now",
+        "The job has no result or none yet, the conversation takes no turn now, or a declared image has not arrived",
         Conflict(f"The job {_JOB_ID} is not finished (llm).", remedy=f"Wait: GET {_URL}?wait=30."),
     ),
     413: (
@@ -275,7 +292,14 @@ def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
             document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
             requests = [
                 (model, "validation")
-                for model in (*ASKS, *JOBS, schema.ConversationRequest, schema.KeyRequest, schema.OwnerLimits)
+                for model in (
+                    *ASKS,
+                    *JOBS,
+                    schema.ConversationRequest,
+                    schema.UploadsRequest,
+                    schema.KeyRequest,
+                    schema.OwnerLimits,
+                )
             ]
             models = [*requests, (schema.Problem, "serialization")]
             _, extra = models_json_schema(models, ref_template=_REF)  # type: ignore[arg-type]
