@@ -1,33 +1,40 @@
 """Images as objects of an S3 bucket, named by owner and the sha256 of their bytes and therefore written once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from typing import ClassVar, Self
 from uuid import UUID
 
 import urllib3
 from minio import Minio
+from minio.commonconfig import REPLACE, CopySource
+from minio.deleteobjects import DeleteObject
 from minio.error import InvalidResponseError, S3Error, ServerError
 from minio.sse import Sse
 
 from shared.errors import NotFound, Unavailable
+from shared.presigning import Credentials, SignedRequest, presign
 from shared.settings import Settings
 from shared.tables import LOCAL_OWNER
 
 _MISSING = frozenset({"NoSuchKey", "NoSuchObject", "ResourceNotFound"})
 _ALREADY_THERE = frozenset({"PreconditionFailed", "ConditionalRequestConflict"})
+_GONE_OR_CHANGED = _MISSING | {"PreconditionFailed"}
 _SMALLEST_PART = 5 * 1024 * 1024
 
 
 @dataclass(frozen=True)
 class ObjectInfo:
+    """version: the ETag, another one whenever the object is written with other bytes."""
+
     key: str
     media_type: str
     bytes: int
+    version: str
 
 
 class _IfAbsent(Sse):
@@ -54,6 +61,11 @@ class ObjectStore:
 
     def __init__(self, settings: Settings) -> None:
         self._bucket = settings.s3_bucket
+        self._credentials = Credentials(
+            settings.s3_access_key, settings.s3_secret_key.get_secret_value(), settings.s3_region
+        )
+        # Never connects: it knows where clients find the bucket. Without a key, what it presigns is a bare URL.
+        self._public = Minio(settings.s3_public_endpoint, secure=settings.s3_public_secure, region=settings.s3_region)
         self._client = Minio(
             settings.s3_endpoint,
             access_key=settings.s3_access_key,
@@ -118,11 +130,27 @@ class ObjectStore:
                 response.close()
                 response.release_conn()
 
+    def read(self, key: str, most: int) -> tuple[ObjectInfo, bytes | None]:
+        """One version of the object: what it is, and its bytes, or None where they are more than `most`.
+
+        Raises NotFound. No more than `most` bytes are ever read, whatever the object is.
+        """
+        with _answering(key):
+            response = self._client.get_object(self._bucket, key)
+            try:
+                headers = response.headers
+                size = int(headers["content-length"])
+                info = ObjectInfo(key, headers.get("content-type", ""), size, headers["etag"].strip('"'))
+                return info, bytes(response.read()) if size <= most else None
+            finally:
+                response.close()
+                response.release_conn()
+
     def stat(self, key: str) -> ObjectInfo:
-        """Type and size of the object. Raises NotFound."""
+        """What the object is. Raises NotFound."""
         with _answering(key):
             found = self._client.stat_object(self._bucket, key)
-            return ObjectInfo(key, found.content_type or "", found.size or 0)
+            return ObjectInfo(key, found.content_type or "", found.size or 0, found.etag or "")
 
     def exists(self, key: str) -> bool:
         try:
@@ -131,14 +159,46 @@ class ObjectStore:
             return False
         return True
 
+    def copy(self, source: ObjectInfo, key: str, media_type: str) -> bool:
+        """Copy an object inside the bucket; False where it is gone, or no longer the version that `source` tells of."""
+        with _answering():
+            try:
+                self._client.copy_object(
+                    self._bucket,
+                    key,
+                    CopySource(self._bucket, source.key, match_etag=source.version),
+                    metadata={"Content-Type": media_type},
+                    metadata_directive=REPLACE,
+                )
+            except S3Error as error:
+                if error.code in _GONE_OR_CHANGED:
+                    return False
+                raise
+        return True
+
     def presign_get(self, key: str, expires: timedelta) -> str:
         """A URL that reads the object without credentials until it expires; nothing checks that the object exists."""
-        return str(self._client.presigned_get_object(self._bucket, key, expires=expires))
+        return self._presign("GET", key, {}, expires).url
+
+    def presign_put(self, key: str, size: int, media_type: str, expires: timedelta) -> SignedRequest:
+        """A request that writes `size` bytes of that type without credentials, and no other number or type."""
+        return self._presign("PUT", key, {"Content-Type": media_type, "Content-Length": str(size)}, expires)
+
+    def _presign(self, method: str, key: str, headers: dict[str, str], expires: timedelta) -> SignedRequest:
+        url = self._public.get_presigned_url(method, self._bucket, key)
+        return presign(method, url, headers, self._credentials, datetime.now(UTC), expires)
 
     def delete(self, key: str) -> None:
         """Remove the object; one that is not there is no error."""
         with _answering():
             self._client.remove_object(self._bucket, key)
+
+    def delete_all(self, keys: Iterable[str]) -> None:
+        """Remove all of them in as few requests as can be. Raises Unavailable where one stays."""
+        with _answering():
+            for error in self._client.remove_objects(self._bucket, (DeleteObject(key) for key in keys)):
+                if error.code not in _MISSING:
+                    raise Unavailable("object store", f"The object store answered {error.code}.")
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """Every key that starts so, in order."""
@@ -153,6 +213,11 @@ def key_of(sha256: str, owner_id: UUID = LOCAL_OWNER) -> str:
     Each owner's bytes are its own, so that one's deletion takes nothing from another, and tells nothing of another.
     """
     return f"images/{owner_id}/{sha256[:2]}/{sha256}"
+
+
+def upload_key_of(sha256: str, owner_id: UUID) -> str:
+    """`uploads/OWNER/abcd…`: where a client puts bytes by itself, which nobody has checked."""
+    return f"uploads/{owner_id}/{sha256}"
 
 
 @contextmanager

@@ -232,6 +232,18 @@ class ConversationRequest(_Request):
     image_id: ImageId
 
 
+class Upload(_Request):
+    """An image that a client will put into the object store by itself."""
+
+    sha256: ImageId
+    bytes: int = Field(gt=0, le=2**63 - 1)
+    media_type: Literal["image/png", "image/jpeg", "image/webp"]
+
+
+class UploadsRequest(_Request):
+    images: list[Upload] = Field(min_length=1, max_length=1000)
+
+
 def to_ask(request: AskRequest) -> Ask:
     """The request as the service keeps it; an image's id is left aside."""
     boxes = tuple(request.boxes) if isinstance(request, RegionCaptionRequest | VqaRequest) else ()
@@ -338,6 +350,29 @@ class Image(_Response):
 class StoredImage(Image):
     bytes: int
     created: bool = Field(description="false when the image was there already")
+
+
+class SignedRequest(_Response):
+    """A request that the object store takes without a key, until it expires."""
+
+    method: str
+    url: str
+    headers: dict[str, str] = Field(description="to be sent exactly so; HTTP clients set Content-Length by themselves")
+    expires_at: datetime
+
+
+class ExpectedUpload(_Response):
+    """`id` is the image's, to be used once it is uploaded; at once where it is stored."""
+
+    id: str
+    stored: bool = Field(description="the image is there already: nothing is to be uploaded")
+    upload: SignedRequest | None = Field(
+        description="what to send, with the image as its body; null where it is stored"
+    )
+
+
+class Uploads(_Response):
+    images: list[ExpectedUpload] = Field(description="in the order in which they were asked for")
 
 
 class StageRun(_Response):

@@ -19,6 +19,14 @@ def _quarter_of_lease(fields: dict[str, Any]) -> float:
     return float(fields.get("lease_seconds", 60.0)) / 4
 
 
+def _as_services_reach_it(fields: dict[str, Any]) -> str:
+    return str(fields.get("s3_endpoint", ""))
+
+
+def _as_services_speak_to_it(fields: dict[str, Any]) -> bool:
+    return bool(fields.get("s3_secure", False))
+
+
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, env_ignore_empty=True)
 
@@ -34,12 +42,25 @@ class Settings(BaseSettings):
     s3_bucket: str = Field(default="glamm", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
     s3_secure: bool = False
     s3_region: str = "us-east-1"
+    s3_public_endpoint: str = Field(
+        default_factory=_as_services_reach_it,
+        pattern=r"^[^/]+$",
+        description="host:port that clients reach, for presigned URLs; s3_endpoint by default",
+    )
+    s3_public_secure: bool = Field(default_factory=_as_services_speak_to_it, description="s3_secure by default")
 
     gateway_host: str = "127.0.0.1"
     gateway_port: int = Field(default=8000, ge=0, le=65535)
     max_image_bytes: int = Field(default=32 * 1024 * 1024, gt=0)
     max_image_pixels: int = Field(default=64_000_000, gt=0)
     max_image_side: int = Field(default=16_384, gt=0)
+    upload_url_seconds: int = Field(default=3600, gt=0, le=7 * 24 * 3600, description="a presigned upload may begin")
+    upload_ttl_seconds: float = Field(
+        default=24 * 3600.0, gt=0, description="from the declaration of an upload to its first use; then it is swept"
+    )
+    image_retention_days: float | None = Field(
+        default=None, gt=0, description="older images are deleted once no unfinished job needs them; none: never"
+    )
     max_prompt_chars: int = Field(default=4000, gt=0)
     max_boxes: int = Field(default=64, gt=0)
     max_expressions: int = Field(default=64, gt=0, description="of refseg, and phrases of ground")
@@ -87,6 +108,13 @@ class Settings(BaseSettings):
     def _beats_within_the_lease(cls, value: float, info: ValidationInfo) -> float:
         if value >= info.data.get("lease_seconds", math.inf):
             raise ValueError("must be shorter than GLAMM_LEASE_SECONDS")
+        return value
+
+    @field_validator("upload_ttl_seconds")
+    @classmethod
+    def _outlasts_the_url(cls, value: float, info: ValidationInfo) -> float:
+        if value <= info.data.get("upload_url_seconds", 0):
+            raise ValueError("must be longer than GLAMM_UPLOAD_URL_SECONDS")
         return value
 
 

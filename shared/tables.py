@@ -91,8 +91,27 @@ images = Table(
     Column("created_at", _time, nullable=False, server_default=func.now()),
     Column("deleted_at", _time, comment="since when its bytes are gone; what was found in it stays"),
     Column("owner_id", Uuid, ForeignKey("owners.id"), primary_key=True),
+    Column("erased_at", _time, comment="when a deleted one's bytes were removed; until then that is still to be done"),
     CheckConstraint("id ~ '^[0-9a-f]{64}$'", name="id_is_sha256"),
     CheckConstraint("width > 0 AND height > 0 AND bytes > 0", name="not_empty"),
+    CheckConstraint("erased_at IS NULL OR deleted_at IS NOT NULL", name="erased_was_deleted"),
+    Index("ix_images_age", "created_at", postgresql_where=text("deleted_at IS NULL")),
+    Index("ix_images_to_erase", "deleted_at", postgresql_where=text("deleted_at IS NOT NULL AND erased_at IS NULL")),
+)
+
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("owner_id", Uuid, ForeignKey("owners.id"), primary_key=True),
+    Column("sha256", Text, primary_key=True, comment="hex; this and the next two as the client declared them"),
+    Column("bytes", BigInteger, nullable=False),
+    Column("media_type", Text, nullable=False),
+    Column("object_key", Text, nullable=False, comment="where the client puts the bytes"),
+    Column("created_at", _time, nullable=False, server_default=func.now()),
+    Column("expires_at", _time, nullable=False, comment="when it is swept, used or not, with whatever is at the key"),
+    CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name="sha256_is_hex"),
+    CheckConstraint("bytes > 0", name="not_empty"),
+    Index("ix_uploads_expires_at", "expires_at"),
 )
 
 conversations = Table(

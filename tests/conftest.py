@@ -21,6 +21,7 @@ from deploy.embedded.s3 import S3Server
 
 if TYPE_CHECKING:
     from shared.settings import Settings
+    from tests.storehouse import Storehouse
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -140,6 +141,15 @@ def settings(database_url: str, broker_url: str, features_url: str, object_setti
     from shared.settings import Settings
 
     return Settings(database_url=database_url, broker_url=broker_url, features_url=features_url, **object_settings)
+
+
+@pytest.fixture
+def storehouse(settings: "Settings") -> "Iterator[Storehouse]":
+    from tests.storehouse import Storehouse
+
+    storehouse = Storehouse(settings)
+    yield storehouse
+    storehouse.close()
 
 
 @pytest.fixture

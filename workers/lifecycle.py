@@ -131,7 +131,8 @@ class Lifecycle(Generic[In, Out, Record]):
 
     def _compute(self, hold: Hold) -> tuple[Record, Timing]:
         begun = time.monotonic()
-        fetched = self._work.fetch(hold.run)
+        run = self._work.take_in(hold.run, self._transactions)
+        fetched = self._work.fetch(run)
         fetch_ms = (time.monotonic() - begun) * 1000
         if isinstance(fetched, Done):
             return fetched.record, Timing(fetch_ms=fetch_ms, cached=True)
@@ -140,7 +141,7 @@ class Lifecycle(Generic[In, Out, Record]):
         log.debug("stage.in_engine", fetch_ms=round(fetch_ms, 1))
         output = ticket.result()
         computed = time.monotonic()
-        record = self._work.keep(hold.run, output)
+        record = self._work.keep(run, output)
         return record, Timing(
             fetch_ms=fetch_ms,
             engine_wait_ms=ticket.waited_ms,

@@ -8,6 +8,7 @@ from typing import ClassVar, Generic, TypeVar
 from sqlalchemy import Connection
 
 from shared.jobs import Message, Run, Stage, Timing
+from shared.transactions import Transactions
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -28,6 +29,10 @@ class Work(ABC, Generic[In, Out, Record]):
     """
 
     stage: ClassVar[Stage]
+
+    def take_in(self, run: Run, transactions: Transactions) -> Run:
+        """The run with its image, which an earlier stage or job has brought."""
+        return run
 
     @abstractmethod
     def fetch(self, run: Run) -> In | Done[Record]:

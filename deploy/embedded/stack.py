@@ -158,6 +158,8 @@ class Stack:
             "GLAMM_S3_SECRET_KEY": objects.secret_key,
             "GLAMM_S3_BUCKET": BUCKET,
             "GLAMM_S3_SECURE": "false",
+            "GLAMM_S3_PUBLIC_ENDPOINT": objects.endpoint,
+            "GLAMM_S3_PUBLIC_SECURE": "false",
             "GLAMM_LOG_FORMAT": "json",
             "GLAMM_DRAIN_SECONDS": str(DRAIN_SECONDS),
             "GLAMM_TORCH_THREADS": str(self._threads_a_worker()),

@@ -8,12 +8,13 @@ from fastapi import FastAPI
 from services.gateway import errors, openapi
 from services.gateway.access_log import AccessLog
 from services.gateway.gateway import opened
-from services.gateway.routes import batches, conversations, health, images, jobs, keys, pictures
+from services.gateway.routes import batches, conversations, health, images, jobs, keys, pictures, uploads
 from shared.settings import Settings
 from shared.version import VERSION
 
 _ROUTERS = (
     images.router,
+    uploads.router,
     jobs.router,
     pictures.router,
     batches.router,

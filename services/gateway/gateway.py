@@ -17,14 +17,17 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.gateway.keyring import Keyring
 from services.gateway.watcher import Watcher
 from shared import jobs, tasks
-from shared.database import create_async_engine, listen
+from shared import limits as limit
+from shared.database import create_async_engine, create_engine, listen
 from shared.errors import NotFound
 from shared.images import CheckedImage, Limits, check
 from shared.objects import ObjectStore
 from shared.settings import Settings
+from shared.transactions import Transactions
 
 _POOL_SIZE = 10
 _NETWORK_THREADS = 16
+_POOL_SIZE_OF_THREADS = 4
 # Each may hold a decoded picture, of 256 MB at the default limit of pixels.
 _PICTURE_THREADS = min(4, os.cpu_count() or 1)
 # Only a connection that died without a sound needs this: whatever else happens wakes the waiter at once.
@@ -38,6 +41,7 @@ T = TypeVar("T")
 class Gateway:
     settings: Settings
     engine: AsyncEngine
+    transactions: Transactions
     objects: ObjectStore
     broker: Redis
     watcher: Watcher
@@ -47,13 +51,11 @@ class Gateway:
 
     @property
     def limits(self) -> Limits:
-        settings = self.settings
-        return Limits(settings.max_image_bytes, settings.max_image_pixels, settings.max_image_side)
+        return limit.of_images(self.settings)
 
     @property
     def ask_limits(self) -> tasks.Limits:
-        settings = self.settings
-        return tasks.Limits(settings.max_prompt_chars, settings.max_boxes, settings.max_expressions)
+        return limit.of_requests(self.settings)
 
     async def on_network(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run what waits for the object store in a thread."""
@@ -62,6 +64,10 @@ class Gateway:
     async def on_picture(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run what decodes or draws in one of few threads, which bounds the memory of pictures."""
         return await asyncio.get_running_loop().run_in_executor(self.pictures, lambda: function(*args, **kwargs))
+
+    def check_on_picture_thread(self, data: bytes, limits: Limits, name: str) -> CheckedImage:
+        """`shared.images.check` for a thread of the network's, which waits for it. Raises InvalidInput."""
+        return self.pictures.submit(check, data, limits, name).result()
 
     async def check(self, data: bytes) -> CheckedImage:
         """Raises InvalidInput."""
@@ -95,6 +101,9 @@ class Gateway:
 async def opened(settings: Settings) -> AsyncIterator[Gateway]:
     """Nothing connects before it is needed, so the gateway starts, and answers /healthz, before its servers do."""
     engine = create_async_engine(settings.database_url, pool_size=_POOL_SIZE)
+    # For work that waits for database and object store in turns, on a thread. A caller waits for it: no second try.
+    threads_engine = create_engine(settings.database_url, _POOL_SIZE_OF_THREADS)
+    transactions = Transactions(threads_engine, patience=0)
     # Celery's name for a Unix socket is its own.
     broker_url = settings.broker_url.replace("redis+socket://", "unix://")
     broker = Redis.from_url(broker_url, socket_connect_timeout=2, socket_timeout=2)
@@ -104,7 +113,15 @@ async def opened(settings: Settings) -> AsyncIterator[Gateway]:
     listening = asyncio.create_task(watcher.run())
     try:
         yield Gateway(
-            settings, engine, ObjectStore(settings), broker, watcher, Keyring(settings, engine), network, pictures
+            settings,
+            engine,
+            transactions,
+            ObjectStore(settings),
+            broker,
+            watcher,
+            Keyring(settings, engine),
+            network,
+            pictures,
         )
     finally:
         watcher.close()
@@ -113,6 +130,7 @@ async def opened(settings: Settings) -> AsyncIterator[Gateway]:
             await listening
         network.shutdown()
         pictures.shutdown()
+        threads_engine.dispose()
         await broker.aclose()
         await engine.dispose()
 

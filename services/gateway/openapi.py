@@ -36,6 +36,23 @@ _IMAGE = {"id": _IMAGE_ID, "width": 512, "height": 384, "media_type": "image/png
 
 STORED_IMAGE = {**_IMAGE, "bytes": 201_344, "created": True}
 
+_UPLOAD = {"sha256": _IMAGE_ID, "bytes": 201_344, "media_type": "image/png"}
+UPLOAD_REQUESTS: dict[str, dict[str, Any]] = {"one image": {"value": {"images": [_UPLOAD]}}}
+UPLOADS: dict[str, Any] = {
+    "images": [
+        {
+            "id": _IMAGE_ID,
+            "stored": False,
+            "upload": {
+                "method": "PUT",
+                "url": f"https://objects.example/glamm/uploads/0198c0de-5a1b-7abc-8def-0123456789ab/{_IMAGE_ID}?X-Amz-…",
+                "headers": {"Content-Type": "image/png", "Content-Length": "201344"},
+                "expires_at": "2026-01-31T13:00:00Z",
+            },
+        }
+    ]
+}
+
 QUEUED_JOB: dict[str, Any] = {
     "id": _JOB_ID,
     "task": "gcg",
@@ -239,7 +256,13 @@ CONVERSATION_REQUESTS = {"about a stored image": {"value": {"image_id": _IMAGE_I
 ASKS = get_args(get_args(schema.AskRequest)[0])
 JOBS = get_args(get_args(schema.JobRequest)[0])
 LINES = get_args(get_args(schema.ManifestLine)[0])
-_BODIES = (schema.ConversationRequest, schema.KeyRequest, schema.OwnerLimits, schema.BatchRequest)
+_BODIES = (
+    schema.ConversationRequest,
+    schema.KeyRequest,
+    schema.OwnerLimits,
+    schema.BatchRequest,
+    schema.UploadsRequest,
+)
 
 _PROBLEMS: dict[int, tuple[str, GlammError]] = {
     401: (
@@ -258,7 +281,7 @@ _PROBLEMS: dict[int, tuple[str, GlammError]] = {
     ),
     404: ("There is no such thing", NotFound("job", _JOB_ID)),
     409: (
-        "It does not fit what the job, the conversation or the batch is at",
+        "It does not fit what the job, conversation, batch or upload is at",
         Conflict(f"The job {_JOB_ID} is not finished (llm).", remedy=f"Wait: GET {_URL}?wait=30."),
     ),
     413: (

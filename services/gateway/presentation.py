@@ -3,9 +3,9 @@
 import itertools
 from dataclasses import asdict
 
-from services.gateway.storage import ImageRow
 from shared import access, batches, jobs, schema
 from shared.states import Priority
+from shared.stored_images import ImageRow
 from shared.tasks import Ask, Box, Task
 
 

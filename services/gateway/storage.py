@@ -1,44 +1,64 @@
-"""Where an accepted image goes, and how it is deleted.
+"""Where an accepted image goes, how a request finds it, and how it is deleted.
 
-Its bytes go into the object store first, then its row; a deletion marks the row first. Bytes are removed, and looked
-for by whoever writes the row, under the lock of the row alone, so that no row of a stored image lacks its bytes.
+The rule that is kept here is that of `shared.stored_images`.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from uuid import UUID
 
-from sqlalchemy import func, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Connection, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.gateway.gateway import Gateway
-from shared import jobs
+from shared import intake, jobs, stored_images, uploads
 from shared.access import Principal
-from shared.errors import LimitReached, NotFound
+from shared.errors import Conflict, InvalidInput, LimitReached, NotFound
 from shared.images import CheckedImage
 from shared.objects import key_of
+from shared.stored_images import ImageRow
 from shared.tables import images
-
-
-@dataclass(frozen=True)
-class ImageRow:
-    id: str
-    object_key: str
-    media_type: str
-    width: int
-    height: int
-    bytes: int
+from shared.tables import uploads as declared_uploads
 
 
 async def find(gateway: Gateway, owner_id: UUID, image_id: str) -> ImageRow | None:
-    """None for an image that the owner never stored, and for one that was deleted."""
-    columns = [images.c[name] for name in ("id", "object_key", "media_type", "width", "height", "bytes")]
-    statement = select(*columns).where(
-        images.c.id == image_id, images.c.owner_id == owner_id, images.c.deleted_at.is_(None)
-    )
+    """The owner's image, which may be an upload that is taken in now; None where it is neither.
+
+    Raises NotFound for an upload that has not arrived, and InvalidInput and Conflict as `intake.first_use` does.
+    """
+
+    def look(connection: Connection) -> tuple[ImageRow | None, bool]:
+        row = stored_images.find(connection, owner_id, image_id)
+        return row, row is None and uploads.find(connection, owner_id, image_id) is not None
+
     async with gateway.engine.connect() as connection:
-        row = (await connection.execute(statement)).one_or_none()
-    return None if row is None else ImageRow(*row)
+        row, declared = await connection.run_sync(look)
+    if not declared:
+        return row
+    return await gateway.on_network(
+        intake.first_use,
+        gateway.transactions,
+        gateway.objects,
+        owner_id,
+        image_id,
+        gateway.limits,
+        gateway.check_on_picture_thread,
+    )
+
+
+async def named(gateway: Gateway, owner_id: UUID, image_id: str) -> ImageRow:
+    """The image that a request names in its field `image_id`. Raises InvalidInput, and Conflict for one to come."""
+    try:
+        row = await find(gateway, owner_id, image_id)
+    except NotFound as error:
+        raise Conflict(error.detail, field="image_id", remedy=error.remedy) from error
+    if row is None:
+        raise unknown(image_id)
+    return row
+
+
+def unknown(image_id: str) -> InvalidInput:
+    remedy = "Send the image with POST /images or POST /images/uploads first."
+    return InvalidInput("image_id", f"There is no image {image_id}.", remedy)
 
 
 async def keep(gateway: Gateway, owner: Principal, image: CheckedImage) -> None:
@@ -46,64 +66,68 @@ async def keep(gateway: Gateway, owner: Principal, image: CheckedImage) -> None:
 
     Raises LimitReached.
     """
-    known = await find(gateway, owner.owner_id, image.id)
-    if known is None:
-        await _require_room(gateway, owner, len(image.data))
-    elif await gateway.on_network(gateway.objects.exists, known.object_key):
+
+    def look(connection: Connection) -> ImageRow | None:
+        known = stored_images.find(connection, owner.owner_id, image.id)
+        if known is None:
+            require_room(connection, gateway, owner, {image.id: len(image.data)})
+        return known
+
+    async with gateway.engine.connect() as connection:
+        known = await connection.run_sync(look)
+    if known is not None and await gateway.on_network(gateway.objects.exists, known.object_key):
         return
     key = known.object_key if known else key_of(image.id, owner.owner_id)
     await gateway.on_network(gateway.objects.put, key, image.data, image.media_type)
 
 
-async def _require_room(gateway: Gateway, owner: Principal, more: int) -> None:
-    """Images that come at once may pass it together: a limit that is kept to within a few of them serves as well."""
+def require_room(connection: Connection, gateway: Gateway, owner: Principal, more: Mapping[str, int]) -> None:
+    """Refuse images, by their ids, of so many bytes each, where the owner would have more than it may.
+
+    Uploads count from their declaration on. Images that come at once may pass the limit together: one that is kept to
+    within a few of them serves as well. Raises LimitReached.
+    """
     most = owner.limits.stored_bytes
     most = gateway.settings.max_stored_bytes if most is None else most
     if most is None:
         return
-    stored = select(func.coalesce(func.sum(images.c.bytes), 0)).where(
-        images.c.owner_id == owner.owner_id, images.c.deleted_at.is_(None)
+    mine = images.c.owner_id == owner.owner_id, images.c.deleted_at.is_(None)
+    stored = select(func.coalesce(func.sum(images.c.bytes), 0)).where(*mine)
+    expected = select(func.coalesce(func.sum(declared_uploads.c.bytes), 0)).where(
+        declared_uploads.c.owner_id == owner.owner_id,
+        declared_uploads.c.expires_at > func.now(),
+        declared_uploads.c.sha256.not_in(list(more)),
+        declared_uploads.c.sha256.not_in(select(images.c.id).where(*mine)),
     )
-    async with gateway.engine.connect() as connection:
-        if (await connection.execute(stored)).scalar_one() + more > most:
-            raise LimitReached("stored_bytes", most, "bytes of images", "Delete images that are done with.")
+    taken = sum(connection.execute(part).scalar_one() for part in (stored, expected))
+    if taken + sum(more.values()) > most:
+        raise LimitReached("stored_bytes", most, "bytes of images", "Delete images that are done with.")
 
 
 async def record(gateway: Gateway, connection: AsyncConnection, owner_id: UUID, image: CheckedImage) -> bool:
-    """Write the row of a kept image, or revive that of a deleted one; False when it is there already.
-
-    A deletion may have taken the bytes since they were kept. None can any more until the transaction ends, for the row
-    is locked now: so they are looked for here and sent once more.
-    """
-    row = insert(images).values(
-        id=image.id,
-        owner_id=owner_id,
-        object_key=key_of(image.id, owner_id),
-        media_type=image.media_type,
-        width=image.width,
-        height=image.height,
-        bytes=len(image.data),
-    )
-    written = await connection.execute(
-        row.on_conflict_do_update(
-            index_elements=[images.c.id, images.c.owner_id],
-            set_={"deleted_at": None},
-            where=images.c.deleted_at.is_not(None),
-        ).returning(images.c.object_key)
-    )
-    key = written.scalar_one_or_none()
+    """Write the row of a kept image, or revive that of a deleted one; False when it is there already."""
+    key = await connection.run_sync(stored_images.write, owner_id, image)
     if key is not None and not await gateway.on_network(gateway.objects.exists, key):
         await gateway.on_network(gateway.objects.put, key, image.data, image.media_type)
     return key is not None
 
 
 async def delete(gateway: Gateway, owner_id: UUID, image_id: str) -> None:
-    """Its row says so first: if the object store fails then, deleting it once more finishes it. Raises NotFound."""
+    """Delete an image, and an upload of it that was not used yet. Raises NotFound.
+
+    The image's row says so before its bytes go: if the object store fails then, the scheduler finishes it, or deleting
+    it once more.
+    """
     async with gateway.engine.begin() as connection:
+        upload = await connection.run_sync(uploads.lock, owner_id, image_id)
+        arrived = upload is not None and await gateway.on_network(gateway.objects.exists, upload)
+        if upload is not None and arrived:
+            await gateway.on_network(gateway.objects.delete, upload)
         key = await connection.run_sync(jobs.withdraw_image, image_id, owner_id)
-    if key is None:
+    if key is not None:
+        await erase(gateway, owner_id, image_id, key)
+    elif not arrived:
         raise NotFound("image", image_id)
-    await erase(gateway, owner_id, image_id, key)
 
 
 async def erase(gateway: Gateway, owner_id: UUID, image_id: str, key: str) -> None:
@@ -111,3 +135,4 @@ async def erase(gateway: Gateway, owner_id: UUID, image_id: str, key: str) -> No
     async with gateway.engine.begin() as connection:
         if await connection.run_sync(jobs.withdrawn, image_id, owner_id):
             await gateway.on_network(gateway.objects.delete, key)
+            await connection.run_sync(stored_images.mark_erased, owner_id, image_id)

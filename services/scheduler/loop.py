@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
 
+from services.scheduler.cleaning import Cleaner
 from services.scheduler.election import Election
 from shared import batches, jobs
 from shared.database import Listener, Notification, create_engine
@@ -33,6 +34,7 @@ class Scheduler:
         self._engine = create_engine(settings.database_url, 2)
         self._transactions = Transactions(self._engine, patience=settings.sweep_seconds)
         self._election = Election(self._engine)
+        self._cleaner = Cleaner(settings)
         self._listener = Listener(settings.database_url)
         self._send: Callable[[Message], None] = partial(send, celery_app(settings.broker_url))
         self._health = HealthFile("scheduler", name, good_for=max(_LEAST_GOOD_FOR, 6 * settings.sweep_seconds))
@@ -64,6 +66,7 @@ class Scheduler:
                 except Unavailable as error:
                     log.warning("round.cut_short", error=error.detail)
         finally:
+            self._cleaner.close()
             self._election.resign()
             self._listener.close()
             self._engine.dispose()
@@ -83,6 +86,7 @@ class Scheduler:
 
     def sweep(self) -> None:
         """Expire what is too old and find what nobody works on. Raises Unavailable."""
+        self._cleaner.start_round()
         while expired := self._transactions.run(jobs.expire):
             log.info("jobs.expired", jobs=expired)
         resend_after = timedelta(seconds=self._settings.resend_seconds)

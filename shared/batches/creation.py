@@ -60,6 +60,7 @@ async def _copy(connection: AsyncConnection, rows: Iterable[bytes]) -> None:
 def _create(conn: Connection, new: NewBatch, before: Sequence[LineFault]) -> UUID:
     conn.execute(text("ANALYZE incoming"))
     _lock_images(conn, new.owner_id)
+    _name_uploads(conn, new)
     faults = sorted((*before, *_found(conn, new.owner_id)), key=lambda fault: fault.number)
     if faults and not new.skip:
         raise InvalidLines(
@@ -111,6 +112,26 @@ def _lock_images(conn: Connection, owner_id: UUID) -> None:
     )
 
 
+def _name_uploads(conn: Connection, new: NewBatch) -> None:
+    """An image that was only declared is taken in from its upload, which is kept for as long as its jobs may wait."""
+    conn.execute(
+        text(
+            """
+            WITH wanted AS (
+                UPDATE uploads SET expires_at = greatest(expires_at, now() + :ttl)
+                FROM (SELECT DISTINCT image_id FROM incoming) AS named
+                WHERE uploads.owner_id = :owner AND sha256 = image_id AND expires_at > now() AND NOT EXISTS (
+                    SELECT 1 FROM images WHERE images.id = sha256 AND owner_id = :owner AND deleted_at IS NULL
+                )
+                RETURNING sha256, object_key
+            )
+            UPDATE incoming SET image_id = NULL, source = object_key FROM wanted WHERE image_id = sha256
+            """
+        ),
+        {"owner": new.owner_id, "ttl": new.ttl},
+    )
+
+
 def _found(conn: Connection, owner_id: UUID) -> list[LineFault]:
     """What only the database knows to be wrong; of each line its first fault."""
     rows = conn.execute(
@@ -136,7 +157,9 @@ def _found(conn: Connection, owner_id: UUID) -> list[LineFault]:
 def _judged(row: Any) -> Problem:
     if row.unknown:
         error: InvalidInput = InvalidInput(
-            "image_id", f"There is no image {row.image_id}.", "Send the image with POST /images first."
+            "image_id",
+            f"There is no image {row.image_id}.",
+            "Send or declare the image first.",
         )
     elif row.first is not None and row.first != row.line:
         error = InvalidInput(

@@ -56,7 +56,7 @@ SERVICE = closed(
     image={"type": "string", "pattern": r"^[a-z0-9./-]+:[A-Za-z0-9_.-]+$"},
     build=closed(["context", "dockerfile"], context=TEXT, dockerfile=TEXT),
     command=listed({"type": "string"}) | {"uniqueItems": False},
-    environment=named(TEXT, "^[A-Z][A-Z0-9_]*$"),
+    environment=named({"type": "string"}, "^[A-Z][A-Z0-9_]*$"),  # an empty one is as good as unset
     ports=listed({"type": "string", "pattern": r"^([0-9.]+:)?[0-9]+:[0-9]+$"}),
     volumes=listed({"type": "string", "pattern": r"^[^:]+:/[^:]*(:ro)?$"}),
     networks=listed(TEXT),

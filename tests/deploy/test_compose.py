@@ -96,9 +96,15 @@ def test_every_long_running_service_has_a_health_check_and_comes_back(services):
         assert services[name]["restart"] == "unless-stopped", name
 
 
-def test_only_the_gateway_has_a_port_on_the_host_and_by_default_for_this_host_alone(services):
-    assert [name for name, service in services.items() if "ports" in service] == ["gateway"]
-    assert services["gateway"]["ports"] == ["127.0.0.1:8000:8000"]
+def test_what_clients_speak_to_has_a_port_on_the_host_and_by_default_for_this_host_alone(services):
+    ports = {name: service["ports"] for name, service in services.items() if "ports" in service}
+    assert ports == {"gateway": ["127.0.0.1:8000:8000"], "minio": ["127.0.0.1:9000:9000"]}
+
+
+def test_clients_are_sent_to_the_port_that_the_object_store_has_on_the_host(services):
+    assert services["gateway"]["environment"]["GLAMM_S3_PUBLIC_ENDPOINT"] == "127.0.0.1:9000"
+    services = compose.load(BASE, environment=SECRETS | {"S3_PUBLIC_ENDPOINT": "objects.example"})["services"]
+    assert services["gateway"]["environment"]["GLAMM_S3_PUBLIC_ENDPOINT"] == "objects.example"
 
 
 def test_any_number_of_each_worker_can_run(project):
@@ -128,10 +134,11 @@ def test_the_broker_never_evicts_and_the_features_store_does(services):
     assert "--appendonly no" in features
 
 
-def test_the_servers_and_the_workers_have_no_way_out(services):
+def test_what_clients_do_not_speak_to_has_no_way_out(services):
     project = compose.load(BASE, environment=SECRETS)
     assert project["networks"]["internal"]["internal"] is True
-    assert [name for name, service in services.items() if service["networks"] != ["internal"]] == ["gateway"]
+    outside = {name for name, service in services.items() if service["networks"] != ["internal"]}
+    assert outside == {"gateway", "minio"}
 
 
 def test_our_processes_run_with_nothing_that_they_do_not_need(services):

@@ -81,6 +81,17 @@ async def test_an_upload_waits_while_bytes_are_removed_and_then_brings_its_own(
     assert backstage.objects.get(key) == png
 
 
+async def test_a_job_on_an_image_that_is_just_being_deleted_is_refused(api, backstage, png, image_id) -> None:
+    await api.post("/images", content=png)
+    with backstage.engine.begin() as connection:
+        jobs.withdraw_image(connection, image_id)
+        submitting = asyncio.create_task(api.post("/jobs", json={"image_id": image_id, "task": "gcg"}))
+        while not submitting.done() and not backstage.waits_for_a_lock():
+            await asyncio.sleep(0.005)
+    answer = await submitting
+    assert (answer.status_code, answer.json()["field"]) == (422, "image_id")
+
+
 async def test_however_uploads_and_deletions_meet_none_is_left_half_done(api, backstage, image_id, upload) -> None:
     for _ in range(10):
         answers = await asyncio.gather(upload(), api.delete(f"/images/{image_id}"), upload())

@@ -16,13 +16,14 @@ from shared.tasks import Task
 _GUARDED = {"401", "403", "429"}
 ROUTES = {
     ("post", "/images"): _GUARDED | {"200", "201", "413", "415", "422", "503"},
-    ("get", "/images/{image_id}"): _GUARDED | {"200", "404", "422", "503"},
+    ("post", "/images/uploads"): _GUARDED | {"200", "413", "415", "422", "503"},
+    ("get", "/images/{image_id}"): _GUARDED | {"200", "404", "409", "413", "415", "422", "503"},
     ("delete", "/images/{image_id}"): _GUARDED | {"204", "404", "422", "503"},
-    ("post", "/jobs"): _GUARDED | {"202", "413", "415", "422", "503"},
+    ("post", "/jobs"): _GUARDED | {"202", "409", "413", "415", "422", "503"},
     ("get", "/jobs/{job_id}"): _GUARDED | {"200", "404", "422", "503"},
     ("get", "/jobs/{job_id}/masks/{n}.png"): _GUARDED | {"200", "404", "409", "422", "503"},
     ("get", "/jobs/{job_id}/overlay.png"): _GUARDED | {"200", "404", "409", "422", "503"},
-    ("post", "/conversations"): _GUARDED | {"201", "413", "415", "422", "503"},
+    ("post", "/conversations"): _GUARDED | {"201", "409", "413", "415", "422", "503"},
     ("get", "/conversations/{conversation_id}"): _GUARDED | {"200", "404", "422", "503"},
     ("post", "/conversations/{conversation_id}/turns"): _GUARDED | {"202", "404", "409", "413", "415", "422", "503"},
     ("post", "/batches"): _GUARDED | {"201", "413", "415", "422", "503"},

@@ -1,7 +1,8 @@
 """The object store against a real S3 server."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from uuid import UUID
 
@@ -10,6 +11,7 @@ import pytest
 
 from shared.errors import NotFound, Unavailable
 from shared.objects import ObjectStore, key_of
+from shared.presigning import Credentials, SignedRequest, presign
 from shared.settings import Settings
 
 DATA = b"the bytes of a picture"
@@ -73,6 +75,80 @@ def test_a_presigned_url_reads_the_object_without_credentials(store: ObjectStore
     assert httpx.get(store.presign_get(key, timedelta(minutes=1)).split("?")[0], trust_env=False).status_code == 403
 
 
+def put(request: SignedRequest, data: bytes, **headers: str) -> int:
+    """As a client without credentials does; the status."""
+    sent = {**request.headers, **headers}
+    del sent["Content-Length"]  # the HTTP client counts for itself
+    return httpx.request(request.method, request.url, content=data, headers=sent, trust_env=False).status_code
+
+
+def test_a_presigned_put_takes_what_was_agreed_on_and_nothing_else(store: ObjectStore) -> None:
+    request = store.presign_put(KEY, len(DATA), "image/png", timedelta(minutes=1))
+    assert put(request, DATA + b"!") == 403
+    assert put(request, DATA[1:]) == 403
+    assert put(request, DATA, **{"Content-Type": "text/html"}) == 403
+    assert not store.exists(KEY)
+    assert put(request, DATA) == 200
+    assert (store.get(KEY), store.stat(KEY).media_type) == (DATA, "image/png")
+    # It may be repeated, as after a connection that was lost.
+    assert put(request, DATA[::-1]) == 200
+    assert store.get(KEY) == DATA[::-1]
+
+
+def test_a_presigned_put_is_for_its_key_and_its_time(store: ObjectStore, object_settings: dict[str, str]) -> None:
+    request = store.presign_put(KEY, len(DATA), "image/png", timedelta(minutes=1))
+    assert put(replace(request, url=request.url.replace(SHA, "0" * 64)), DATA) == 403
+    credentials = Credentials(object_settings["s3_access_key"], object_settings["s3_secret_key"], "us-east-1")
+    url, headers = request.url.split("?")[0], request.headers
+    minute, now = timedelta(minutes=1), datetime.now(UTC)
+    assert put(presign("PUT", url, headers, credentials, now - 2 * minute, minute), DATA) == 403
+    assert list(store.keys()) == []
+    assert put(presign("PUT", url, headers, credentials, now - minute / 2, minute), DATA) == 200
+
+
+def test_presigned_urls_lead_where_clients_reach_the_store(object_settings: dict[str, str]) -> None:
+    store = ObjectStore(Settings(**object_settings, s3_public_endpoint="objects.example:443", s3_public_secure="true"))
+    bucket = object_settings["s3_bucket"]
+    for url in (store.presign_get(KEY, timedelta(1)), store.presign_put(KEY, 1, "image/png", timedelta(1)).url):
+        assert url.startswith(f"https://objects.example/{bucket}/{KEY}?X-Amz-")
+
+
+def test_an_object_is_read_no_further_than_it_may_be_long(store: ObjectStore) -> None:
+    store.put(KEY, DATA, "image/png")
+    assert store.read(KEY, len(DATA)) == (store.stat(KEY), DATA)
+    assert store.read(KEY, len(DATA) - 1) == (store.stat(KEY), None)
+    store.put("empty", b"", "image/png")
+    assert store.read("empty", 10)[1] == b""
+    with pytest.raises(NotFound):
+        store.read("nothing", 10)
+
+
+@pytest.mark.parametrize("data", [DATA, bytes(12_000_000)], ids=["small", "large"])
+def test_a_copy_is_of_one_version_or_none(store: ObjectStore, data: bytes) -> None:
+    request = store.presign_put("uploads/a", len(data), "text/plain", timedelta(minutes=1))
+    assert put(request, data) == 200
+    seen = store.stat("uploads/a")
+    assert store.copy(seen, KEY, "image/png")
+    assert (store.get(KEY), store.stat(KEY).media_type) == (data, "image/png")
+    assert store.copy(seen, KEY, "image/png")
+
+    assert put(request, data[:-1] + b"!") == 200
+    assert not store.copy(seen, "images/b", "image/png")
+    store.delete("uploads/a")
+    assert not store.copy(seen, "images/b", "image/png")
+    assert list(store.keys()) == [KEY]
+
+
+def test_many_are_deleted_at_once_and_those_that_are_gone_do_not_matter(store: ObjectStore) -> None:
+    keys = [f"a/{n}" for n in range(1100)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda key: store.put(key, b"x", "image/png"), keys[::100]))
+    store.put("b", b"x", "image/png")
+    store.delete_all(keys)
+    assert list(store.keys()) == ["b"]
+    store.delete_all([])
+
+
 def test_what_is_not_there_is_not_found(store: ObjectStore) -> None:
     with pytest.raises(NotFound):
         store.get(KEY)
@@ -107,5 +183,9 @@ def test_a_server_that_is_away_is_unavailable(away: ObjectStore) -> None:
         away.put(KEY, DATA, "image/png")
     with pytest.raises(Unavailable):
         away.get(KEY)
+    with pytest.raises(Unavailable):
+        away.read(KEY, 10)
+    with pytest.raises(Unavailable):
+        away.delete_all([KEY])
     with pytest.raises(Unavailable):
         away.ready()

@@ -35,6 +35,23 @@ def test_the_environment_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert get_settings() is settings
 
 
+def test_clients_reach_the_object_store_where_the_service_does_unless_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GLAMM_S3_ENDPOINT", "minio:9000")
+    monkeypatch.setenv("GLAMM_S3_SECURE", "true")
+    assert (Settings().s3_public_endpoint, Settings().s3_public_secure) == ("minio:9000", True)
+    monkeypatch.setenv("GLAMM_S3_PUBLIC_ENDPOINT", "objects.example")
+    monkeypatch.setenv("GLAMM_S3_PUBLIC_SECURE", "false")
+    assert (Settings().s3_public_endpoint, Settings().s3_public_secure) == ("objects.example", False)
+
+
+def test_an_upload_may_be_used_for_longer_than_its_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLAMM_UPLOAD_URL_SECONDS", "172800")
+    with pytest.raises(InvalidSettings, match=r"GLAMM_UPLOAD_TTL_SECONDS: .*longer than GLAMM_UPLOAD_URL_SECONDS"):
+        get_settings()
+
+
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Settings().gateway_port = 1  # type: ignore[misc]
@@ -50,6 +67,9 @@ def test_settings_do_not_change() -> None:
         ("GLAMM_DTYPE", "int8"),
         ("GLAMM_DATABASE_URL", "sqlite://"),
         ("GLAMM_S3_ENDPOINT", "http://localhost:9000"),
+        ("GLAMM_S3_PUBLIC_ENDPOINT", "https://objects.example"),
+        ("GLAMM_UPLOAD_TTL_SECONDS", "3600"),
+        ("GLAMM_IMAGE_RETENTION_DAYS", "0"),
         ("GLAMM_GATEWAY_PORT", "70000"),
         ("GLAMM_LOG_LEVEL", "LOUD"),
     ],

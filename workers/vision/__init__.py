@@ -12,5 +12,5 @@ from workers.vision.work import VisionWork, once_each
 def open_station(settings: Settings) -> Station:
     """Load the vision encoders. Raises CheckpointError."""
     stage = VisionStage.load(settings.checkpoint, *placement(settings), resolve_compile(settings.compile))
-    work = VisionWork(stage, ObjectStore(settings), feature_store(settings))
+    work = VisionWork(stage, ObjectStore(settings), feature_store(settings), settings)
     return Station(work, Engine(BatchCore(once_each(stage.run)), settings.vision_batch, "vision"))

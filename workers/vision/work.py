@@ -1,18 +1,23 @@
 """The vision stage's work: an image is fetched and decoded, its features are stored for all jobs on that image."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from shared import jobs
+from shared import intake, jobs, limits
 from shared.errors import NotFound
 from shared.features import GLOBAL, LEVELS, SAM, FeatureStore, region_part
 from shared.images import decode
 from shared.jobs import Message, Run, Stage, Timing
 from shared.objects import ObjectStore
+from shared.settings import Settings
+from shared.sources import split
 from shared.stages.vision import RegionInput, VisionInput, VisionOutput, VisionStage, normalised
-from shared.tasks import Box
+from shared.stored_images import ImageRow
+from shared.tasks import Box, validate
+from shared.transactions import Transactions
 from workers.tensors import pack, unpack
 from workers.work import Done, Work
 
@@ -42,10 +47,38 @@ class VisionWork(Work[VisionItem, Encoded, None]):
 
     stage = Stage.VISION
 
-    def __init__(self, stage: VisionStage, objects: ObjectStore, features: FeatureStore) -> None:
+    def __init__(self, stage: VisionStage, objects: ObjectStore, features: FeatureStore, settings: Settings) -> None:
         self._stage = stage
         self._objects = objects
         self._features = features
+        self._image_limits = limits.of_images(settings)
+        self._request_limits = limits.of_requests(settings)
+
+    def take_in(self, run: Run, transactions: Transactions) -> Run:
+        """Jobs of a batch may be on images that were only named: the first to come makes them the owner's.
+
+        Raises what `intake.take_in` does, InvalidInput for boxes that leave the image, and CancelledError where the job
+        was taken away meanwhile.
+        """
+        if run.image is not None or run.source is None:
+            return run
+        image = self._stored(run, run.source, transactions)
+        validate(run.ask, image.width, image.height, self._request_limits)
+        taken = transactions.run(lambda conn: jobs.take_in(conn, run, image.id))
+        if taken is None:
+            raise CancelledError
+        return taken
+
+    def _stored(self, run: Run, source: str, transactions: Transactions) -> ImageRow:
+        bucket, key = split(source)
+        if bucket is not None:
+            elsewhere = intake.Source(self._objects.of(bucket), key, "s3_uri")
+            return intake.take_in(transactions, self._objects, run.owner_id, elsewhere, self._image_limits)
+        image_id = key.rpartition("/")[2]
+        image = intake.first_use(transactions, self._objects, run.owner_id, image_id, self._image_limits)
+        if image is None:
+            raise NotFound("image", image_id, remedy="Send it again, then retry the job.")
+        return image
 
     def fetch(self, run: Run) -> VisionItem | Done[None]:
         regions = {region_part(boxes): boxes for boxes in self._boxes(run) if boxes}

@@ -12,6 +12,7 @@ from services.gateway.manifest.lines import MAX_LINE_BYTES, RawLine
 from shared import schema, tasks
 from shared.batches import Line, LineFault
 from shared.errors import InvalidInput, TooLarge
+from shared.sources import split
 
 _LINE: TypeAdapter[schema.ManifestLine] = TypeAdapter(schema.ManifestLine)
 
@@ -39,17 +40,12 @@ def read(raw: RawLine, rules: Rules) -> Line | LineFault:
         ask = schema.to_ask(asked)
         tasks.validate(ask, rules.side, rules.side, rules.limits)
         if asked.s3_uri is not None:
-            require_bucket(bucket_of(asked.s3_uri), rules.buckets, "s3_uri")
+            require_bucket(split(asked.s3_uri)[0] or "", rules.buckets, "s3_uri")
     except ValidationError as wrong:
         return LineFault(raw.number, _custom_id(raw.data), from_pydantic(wrong, of_tasks=True).to_problem())
     except InvalidInput as wrong:
         return LineFault(raw.number, asked.custom_id, wrong.to_problem())
     return Line(raw.number, asked.custom_id, asked.image_id, asked.s3_uri, ask)
-
-
-def bucket_of(uri: str) -> str:
-    """`s3://photos/2026/a.jpg` → `photos`."""
-    return uri.removeprefix("s3://").partition("/")[0]
 
 
 def require_bucket(bucket: str, known: Collection[str], field: str) -> None:

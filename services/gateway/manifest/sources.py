@@ -6,6 +6,7 @@ from services.gateway.manifest.reading import Rules, require_bucket
 from shared import schema, tasks
 from shared.batches import Line
 from shared.objects import ObjectStore
+from shared.sources import uri
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -22,4 +23,4 @@ def lines(asked: schema.BatchRequest, rules: Rules, objects: ObjectStore) -> Ite
     keys = objects.of(asked.s3.bucket).keys(asked.s3.prefix)
     wanted = (key for key in keys if key.lower().endswith(_ENDINGS))
     for number, key in enumerate(wanted, 1):
-        yield Line(number, key, None, f"s3://{asked.s3.bucket}/{key}", ask)
+        yield Line(number, key, None, uri(asked.s3.bucket, key), ask)

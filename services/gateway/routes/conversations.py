@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Request, Response, status
 from pydantic import ValidationError
 from sqlalchemy import Connection
 
-from services.gateway import openapi
+from services.gateway import openapi, storage
 from services.gateway.body import read_ask, read_json
 from services.gateway.callers import Reader, Writer
 from services.gateway.errors import from_pydantic
@@ -17,7 +17,7 @@ from services.gateway.presentation import conversation_json, job_json
 from services.gateway.routes.jobs import new_job
 from shared import jobs, schema
 from shared.access import Principal
-from shared.errors import InvalidInput, NotFound
+from shared.errors import NotFound
 from shared.logs import get_logger
 
 router = APIRouter(tags=["conversations"])
@@ -39,7 +39,7 @@ _TURN: dict[str, Any] = openapi.json_body(openapi.one_of(*openapi.ASKS), openapi
     "/conversations",
     status_code=status.HTTP_201_CREATED,
     openapi_extra=_BEGIN,
-    responses={201: openapi.example("Begun", openapi.CONVERSATION), **openapi.guarded(413, 415, 422, 503)},
+    responses={201: openapi.example("Begun", openapi.CONVERSATION), **openapi.guarded(409, 413, 415, 422, 503)},
 )
 async def begin_conversation(
     request: Request, response: Response, gateway: Current, caller: Writer
@@ -49,11 +49,12 @@ async def begin_conversation(
         asked = schema.ConversationRequest.model_validate_json(await read_json(request))
     except ValidationError as error:
         raise from_pydantic(error) from error
+    image = await storage.named(gateway, caller.owner_id, asked.image_id)
     async with gateway.engine.begin() as connection:
         try:
-            view = await connection.run_sync(_begin, asked.image_id, caller.owner_id)
+            view = await connection.run_sync(_begin, image.id, caller.owner_id)
         except NotFound as error:
-            raise InvalidInput("image_id", error.detail, "Send the image with POST /images first.") from error
+            raise storage.unknown(image.id) from error
     conversation = conversation_json(view, request.scope["root_path"])
     response.headers["Location"] = f"{request.scope['root_path']}/conversations/{view.id}"
     return conversation

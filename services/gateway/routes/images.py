@@ -12,6 +12,7 @@ from services.gateway.presentation import image_json
 from shared import schema
 from shared.errors import NotFound
 from shared.objects import key_of
+from shared.stored_images import ImageRow
 
 router = APIRouter(tags=["images"])
 
@@ -48,7 +49,7 @@ async def upload_image(request: Request, response: Response, gateway: Current, c
     async with gateway.engine.begin() as connection:
         created = await storage.record(gateway, connection, caller.owner_id, image)
     key = key_of(image.id, caller.owner_id)
-    row = storage.ImageRow(image.id, key, image.media_type, image.width, image.height, len(image.data))
+    row = ImageRow(image.id, key, image.media_type, image.width, image.height, len(image.data))
     response.status_code = status.HTTP_201_CREATED if created else status.HTTP_200_OK
     response.headers["Location"] = f"{request.scope['root_path']}/images/{image.id}"
     return image_json(row, created)
@@ -56,10 +57,16 @@ async def upload_image(request: Request, response: Response, gateway: Current, c
 
 @router.get(
     "/images/{image_id}",
-    responses={200: openapi.example("Known", openapi.STORED_IMAGE), **openapi.guarded(404, 422, 503)},
+    responses={
+        200: openapi.example("Known", openapi.STORED_IMAGE),
+        **openapi.guarded(404, 409, 413, 415, 422, 503),
+    },
 )
 async def get_image(image_id: schema.ImageId, gateway: Current, caller: Reader) -> schema.StoredImage:
-    """Whether an image is stored, asked by the sha256 of its bytes: a client can save itself an upload."""
+    """Whether an image is stored, asked by the sha256 of its bytes: a client can save itself an upload.
+
+    One that was declared with POST /images/uploads, and has arrived, is checked now if it was not yet.
+    """
     row = await storage.find(gateway, caller.owner_id, image_id)
     if row is None:
         raise NotFound("image", image_id)
@@ -72,7 +79,7 @@ async def get_image(image_id: schema.ImageId, gateway: Current, caller: Reader) 
     responses={204: {"description": "Its bytes are gone"}, **openapi.guarded(404, 422, 503)},
 )
 async def delete_image(image_id: schema.ImageId, gateway: Current, caller: Writer) -> None:
-    """Delete an image's bytes. Unfinished jobs on it are canceled; results that are there stay.
+    """Delete an image's bytes, used or only uploaded. Unfinished jobs on it are canceled; results that are there stay.
 
     What the model made of it is forgotten when its time in the features store runs out. Sending the image again stores
     it again.

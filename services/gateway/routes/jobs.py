@@ -13,9 +13,10 @@ from services.gateway.gateway import Current, Gateway, JobId
 from services.gateway.presentation import job_json
 from shared import jobs, schema
 from shared.access import Principal
-from shared.errors import InvalidInput
+from shared.errors import NotFound
 from shared.images import CheckedImage
 from shared.logs import get_logger
+from shared.stored_images import ImageRow
 from shared.tasks import validate
 
 router = APIRouter(tags=["jobs"])
@@ -39,12 +40,13 @@ _SUBMISSION: dict[str, Any] = {
     "/jobs",
     status_code=status.HTTP_202_ACCEPTED,
     openapi_extra=_SUBMISSION,
-    responses={202: openapi.example("Queued", openapi.QUEUED_JOB), **openapi.guarded(413, 415, 422, 503)},
+    responses={202: openapi.example("Queued", openapi.QUEUED_JOB), **openapi.guarded(409, 413, 415, 422, 503)},
 )
 async def submit_job(request: Request, response: Response, gateway: Current, caller: Writer) -> schema.Job:
     """Queue a job on a stored image (JSON with `image_id`) or on one sent along (a form with the file `image`).
 
-    The whole request is judged before anything of it is stored. Ask for the job at the URL in `Location`.
+    The whole request is judged before anything of it is stored. An image that was declared with POST /images/uploads
+    is checked now if it is used for the first time. Ask for the job at the URL in `Location`.
     """
     submission = await read_submission(request, gateway.limits)
     image = await _image(gateway, caller, submission)
@@ -54,7 +56,10 @@ async def submit_job(request: Request, response: Response, gateway: Current, cal
     async with gateway.engine.begin() as connection:
         if isinstance(image, CheckedImage):
             await storage.record(gateway, connection, caller.owner_id, image)
-        view = await connection.run_sync(_create, new)
+        try:
+            view = await connection.run_sync(_create, new)
+        except NotFound as error:
+            raise storage.unknown(image.id) from error
     log.info("job queued", job_id=str(view.id), image_id=image.id, task=new.ask.task.value)
     job = job_json(view, request.scope["root_path"])
     response.headers["Location"] = job.links.self
@@ -110,12 +115,7 @@ def _create(connection: Connection, new: jobs.NewJob) -> jobs.JobView:
     return view
 
 
-async def _image(gateway: Gateway, caller: Principal, submission: Submission) -> CheckedImage | storage.ImageRow:
+async def _image(gateway: Gateway, caller: Principal, submission: Submission) -> CheckedImage | ImageRow:
     if isinstance(submission.image, bytes):
         return await gateway.check(submission.image)
-    row = await storage.find(gateway, caller.owner_id, submission.image)
-    if row is None:
-        raise InvalidInput(
-            "image_id", f"There is no image {submission.image}.", "Send the image with POST /images first."
-        )
-    return row
+    return await storage.named(gateway, caller.owner_id, submission.image)

@@ -1,0 +1,96 @@
+"""Direct uploads: images that clients put into the object store by themselves, so that their bytes never pass here."""
+
+from datetime import timedelta
+
+from fastapi import APIRouter, Request
+from pydantic import ValidationError
+from sqlalchemy import Connection, select
+
+from services.gateway import openapi, storage
+from services.gateway.body import read_json
+from services.gateway.callers import Writer
+from services.gateway.errors import from_pydantic
+from services.gateway.gateway import Current, Gateway
+from shared import schema, uploads
+from shared.access import Principal
+from shared.errors import InvalidInput, TooLarge
+from shared.logs import get_logger
+from shared.objects import upload_key_of
+from shared.tables import images
+from shared.uploads import Declared
+
+router = APIRouter(tags=["images"])
+log = get_logger(__name__)
+
+_UPLOADS = openapi.json_body({"$ref": openapi.ref("UploadsRequest")}, openapi.UPLOAD_REQUESTS)
+
+
+@router.post(
+    "/images/uploads",
+    openapi_extra=_UPLOADS,
+    responses={200: openapi.example("Declared", openapi.UPLOADS), **openapi.guarded(413, 415, 422, 503)},
+)
+async def declare_uploads(request: Request, gateway: Current, caller: Writer) -> schema.Uploads:
+    """Declare images, and get a presigned request for each that is not stored yet. Send them in parallel.
+
+    Their ids may be used as soon as the bytes are there: the first use checks size, sha256 and picture. What is not
+    used within a day of its declaration, or what the service is set to, is removed. Declaring an image again gives
+    another URL.
+    """
+    try:
+        asked = schema.UploadsRequest.model_validate_json(await read_json(request))
+    except ValidationError as error:
+        raise from_pydantic(error) from error
+    wanted = _distinct(asked, gateway.settings.max_image_bytes)
+    async with gateway.engine.begin() as connection:
+        stored = await connection.run_sync(_declare, gateway, caller, wanted)
+    log.info("uploads declared", images=len(wanted), stored=len(stored))
+    missing = [one for sha256, one in wanted.items() if sha256 not in stored]
+    signed = await gateway.on_network(_sign, gateway, caller, missing)
+    expected = {
+        sha256: schema.ExpectedUpload(id=sha256, stored=sha256 in stored, upload=signed.get(sha256))
+        for sha256 in wanted
+    }
+    return schema.Uploads(images=[expected[one.sha256] for one in asked.images])
+
+
+def _distinct(asked: schema.UploadsRequest, most: int) -> dict[str, Declared]:
+    """By sha256: a list may name an image twice, if it says the same of it. Raises InvalidInput."""
+    wanted: dict[str, Declared] = {}
+    for n, one in enumerate(asked.images):
+        declared = Declared(one.sha256, one.bytes, one.media_type)
+        if one.bytes > most:
+            raise TooLarge(
+                f"images[{n}].bytes", f"{one.bytes:,} bytes are too many for an image.", f"Send at most {most:,} bytes."
+            )
+        if wanted.setdefault(one.sha256, declared) != declared:
+            raise InvalidInput(
+                f"images[{n}]",
+                f"The image {one.sha256} was declared otherwise before in this list.",
+                "Declare it once.",
+            )
+    return wanted
+
+
+def _declare(connection: Connection, gateway: Gateway, caller: Principal, wanted: dict[str, Declared]) -> set[str]:
+    """Expect those that are not stored; the ids of those that are. Raises LimitReached."""
+    mine = images.c.owner_id == caller.owner_id, images.c.deleted_at.is_(None)
+    stored = set(connection.execute(select(images.c.id).where(*mine, images.c.id.in_(list(wanted)))).scalars())
+    missing = [one for sha256, one in wanted.items() if sha256 not in stored]
+    storage.require_room(connection, gateway, caller, {one.sha256: one.bytes for one in missing})
+    ttl = timedelta(seconds=gateway.settings.upload_ttl_seconds)
+    uploads.declare(connection, caller.owner_id, missing, ttl)
+    return stored
+
+
+def _sign(gateway: Gateway, caller: Principal, missing: list[Declared]) -> dict[str, schema.SignedRequest]:
+    """For a thread: a thousand signatures take a while."""
+    expires = timedelta(seconds=gateway.settings.upload_url_seconds)
+    signed: dict[str, schema.SignedRequest] = {}
+    for one in missing:
+        key = upload_key_of(one.sha256, caller.owner_id)
+        put = gateway.objects.presign_put(key, one.bytes, one.media_type, expires)
+        signed[one.sha256] = schema.SignedRequest(
+            method=put.method, url=put.url, headers=put.headers, expires_at=put.expires_at
+        )
+    return signed

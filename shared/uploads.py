@@ -1,0 +1,88 @@
+"""Uploads that clients declare and then put into the object store by themselves.
+
+A declaration outlives its presigned URL, and its first use as well: whatever the URL may still put under the key is
+removed when the declaration is swept.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import Connection, delete, func, select, tuple_
+from sqlalchemy.dialects.postgresql import insert
+
+from shared.objects import ObjectStore, upload_key_of
+from shared.tables import uploads
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What is said of bytes that nobody has checked. sha256: hex."""
+
+    sha256: str
+    bytes: int
+    media_type: str
+
+
+def declare(conn: Connection, owner_id: UUID, wanted: Collection[Declared], ttl: timedelta) -> None:
+    """Expect these uploads of the owner for so long from now on. What was declared before of the same bytes is over."""
+    if not wanted:
+        return
+    statement = insert(uploads).values(
+        [
+            {
+                "owner_id": owner_id,
+                "sha256": one.sha256,
+                "bytes": one.bytes,
+                "media_type": one.media_type,
+                "object_key": upload_key_of(one.sha256, owner_id),
+                "expires_at": func.now() + ttl,
+            }
+            # In one order, so that two requests for the same ones wait for each other and do not lock each other out.
+            for one in sorted(wanted, key=lambda one: one.sha256)
+        ]
+    )
+    conn.execute(
+        statement.on_conflict_do_update(
+            index_elements=[uploads.c.owner_id, uploads.c.sha256],
+            set_={name: statement.excluded[name] for name in ("bytes", "media_type", "expires_at")},
+        )
+    )
+
+
+def find(conn: Connection, owner_id: UUID, sha256: str) -> Declared | None:
+    """None for an upload that the owner did not declare, or too long ago."""
+    row = conn.execute(
+        select(uploads.c.sha256, uploads.c.bytes, uploads.c.media_type).where(
+            uploads.c.owner_id == owner_id, uploads.c.sha256 == sha256, uploads.c.expires_at > func.now()
+        )
+    ).one_or_none()
+    return None if row is None else Declared(*row)
+
+
+def lock(conn: Connection, owner_id: UUID, sha256: str) -> str | None:
+    """The key of the owner's upload, which nobody else takes in, deletes or sweeps until the transaction ends.
+
+    None where there is none, or no more.
+    """
+    mine = uploads.c.owner_id == owner_id, uploads.c.sha256 == sha256
+    key: str | None = conn.execute(select(uploads.c.object_key).where(*mine).with_for_update()).scalar_one_or_none()
+    return key
+
+
+def sweep(conn: Connection, objects: ObjectStore, most: int) -> int:
+    """Forget uploads whose time is over, and remove what was put under their keys; how many."""
+    rows = conn.execute(
+        select(uploads.c.owner_id, uploads.c.sha256, uploads.c.object_key)
+        .where(uploads.c.expires_at <= func.now())
+        .order_by(uploads.c.expires_at)
+        .limit(most)
+        .with_for_update(skip_locked=True)
+    ).all()
+    if not rows:
+        return 0
+    objects.delete_all(row.object_key for row in rows)
+    swept = tuple_(uploads.c.owner_id, uploads.c.sha256).in_([(row.owner_id, row.sha256) for row in rows])
+    conn.execute(delete(uploads).where(swept))
+    return len(rows)
