@@ -80,6 +80,11 @@ class Stack:
         return self._folder.key_file.read_text(encoding="utf-8").strip()
 
     @property
+    def environment(self) -> dict[str, str]:
+        """The settings of the service's processes, once they were started."""
+        return dict(self._environment)
+
+    @property
     def pids(self) -> dict[str, int]:
         """Process id of each process that runs, by name."""
         return {unit.name: unit.pid for unit in self._supervisor.units if unit.pid is not None and unit.alive}
@@ -97,7 +102,7 @@ class Stack:
             if self._port is not None:
                 require_free(self._port)
             self._folder.acquire()
-            environment = self._start_servers() | self._environment
+            environment = self._environment = self._start_servers() | self._environment
             database.migrate(environment["GLAMM_DATABASE_URL"])
             self._make_key(environment["GLAMM_DATABASE_URL"])
             objects = {

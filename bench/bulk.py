@@ -1,0 +1,269 @@
+"""What a large batch costs: to hand in, to hold, to read back, and to those who wait beside it.
+
+    python -m bench.bulk --jobs 100000 --json
+
+One owner's batch of so many jobs on one stored image runs on the embedded stack with its workers, while another owner
+submits single jobs. The last line of output is a JSON object:
+
+accept_seconds              from the first byte of the manifest to the answer of POST /batches
+gateway_rss_growth_mb       how much more memory the gateway had at its peak meanwhile than before
+redis_growth_mb             the same of the broker's data, once admission had filled its window
+poll_ratio                  requests a second of GET /jobs/{id} to those of a bare route that reads the same row
+results_lines_per_second    of results.jsonl, with as many finished jobs as the batch has
+interactive_wait_steps      steps of vision's engine between a single job's queueing and its start there, at most
+"""
+
+import argparse
+import asyncio
+import json
+import math
+import multiprocessing
+import socket
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import psutil
+import redis
+import uvicorn
+from fastapi import FastAPI
+from sqlalchemy import Engine, select, text
+
+from bench.throughput import png
+from deploy.embedded.stack import Stack
+from services.cli.client import GlammClient
+from shared import access
+from shared.database import create_async_engine, create_engine
+from shared.scopes import Scope
+from shared.settings import get_settings
+from shared.tables import jobs
+
+JSONL = {"Content-Type": "application/jsonl"}
+POLLS, POLLERS = 4000, 8
+MB = 2**20
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.bulk", description=__doc__)
+    parser.add_argument("--jobs", type=int, default=100_000)
+    parser.add_argument("--probes", type=int, default=5, help="single jobs of the other owner, one after another")
+    parser.add_argument("--json", action="store_true", help="print the JSON object alone")
+    arguments = parser.parse_args()
+    figures: dict[str, object] = {"jobs": arguments.jobs, "cpus": psutil.cpu_count()}
+    with tempfile.TemporaryDirectory() as data:
+        with Stack(Path(data), report=lambda _: None) as stack:
+            figures |= bulk(stack, arguments.jobs, arguments.probes)
+        # Without workers nothing else moves, and what is read is the same at every reading.
+        with Stack(Path(data), workers=(), report=lambda _: None) as stack:
+            figures |= reading(stack, arguments.jobs)
+    if not arguments.json:
+        for name, value in figures.items():
+            print(f"{name:28} {value}")
+    print(json.dumps(figures))
+
+
+def bulk(stack: Stack, count: int, probes: int) -> dict[str, object]:
+    gateway = psutil.Process(stack.pids["gateway"])
+    broker = redis.Redis.from_url(stack.environment["GLAMM_BROKER_URL"].replace("redis+socket://", "unix://"))
+    database = create_engine(stack.environment["GLAMM_DATABASE_URL"])
+    with api(stack.gateway_url, stack.api_key) as client:
+        image = client.post("/images", content=png(0)).json()["id"]
+        # Whatever is loaded on first use is loaded before anything is weighed.
+        accept(client, image, 100)
+        rss, held = gateway.memory_info().rss, used(broker)
+        with peak(gateway) as highest:
+            began = time.perf_counter()
+            batch = accept(client, image, count)
+            seconds = time.perf_counter() - began
+        figures: dict[str, object] = {
+            "accept_seconds": round(seconds, 2),
+            "gateway_rss_growth_mb": round((highest() - rss) / MB, 1),
+        }
+        waits = [interactive_wait(stack, database, number) for number in range(probes)]
+        figures["redis_growth_mb"] = round((used(broker) - held) / MB, 2)
+        figures["interactive_wait_steps"] = max(waits)
+        client.post(f"{batch}/cancel").raise_for_status()
+    database.dispose()
+    return figures
+
+
+def accept(client: httpx.Client, image: str, count: int) -> str:
+    """The path of a batch of so many jobs."""
+
+    def manifest() -> Iterator[bytes]:
+        for start in range(0, count, 1000):
+            numbers = range(start, min(start + 1000, count))
+            lines = ({"custom_id": f"{number:08}", "image_id": image, "task": "gcg"} for number in numbers)
+            yield "".join(json.dumps(line) + "\n" for line in lines).encode()
+
+    answer = client.post("/batches", content=manifest(), headers=JSONL)
+    answer.raise_for_status()
+    return str(answer.headers["Location"])
+
+
+def interactive_wait(stack: Stack, database: Engine, number: int) -> int:
+    """Full steps' worth of vision's other work that ended between a job's queueing and its start in the engine.
+
+    The job is the only one of its owner, so nothing but the queues is in its way.
+    """
+    with database.begin() as connection:
+        key = access.new_secret()
+        access.ensure_key(connection, f"visitor {number}", list(Scope), key)
+    with GlammClient(stack.gateway_url, api_key=key) as client:
+        job = client.wait_for(client.create_job(client.upload_image(png(number + 1)).id).id)
+    between = text(
+        """
+        SELECT count(other.token) FROM jobs JOIN stage_runs AS mine ON mine.job_id = jobs.id 
+        LEFT JOIN stage_runs AS other ON other.stage = 'vision' AND other.token <> mine.token AND NOT other.cached AND other.finished_at BETWEEN
+            jobs.created_at AND mine.started_at + make_interval(secs =>
+                ((mine.timings ->> 'fetch_ms')::float + (mine.timings ->> 'engine_wait_ms')::float) / 1000)
+        WHERE mine.job_id = :job AND mine.stage = 'vision'
+        """
+    )
+    with database.connect() as connection:
+        others = int(connection.execute(between, {"job": job.id}).scalar_one())
+    return math.ceil(others / get_settings().vision_batch)
+
+
+def reading(stack: Stack, count: int) -> dict[str, object]:
+    database = create_engine(stack.environment["GLAMM_DATABASE_URL"])
+    with database.begin() as connection:
+        batch = finish_all(connection, count)
+        job_id = connection.execute(select(jobs.c.id).where(jobs.c.batch_id == batch).limit(1)).scalar_one()
+    with database.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("VACUUM ANALYZE"))
+    with api(stack.gateway_url, stack.api_key) as client:
+        began = time.perf_counter()
+        with client.stream("GET", f"/batches/{batch}/results.jsonl") as answer:
+            lines = sum(chunk.count(b"\n") for chunk in answer.iter_bytes())
+        seconds = time.perf_counter() - began
+    assert lines == count, (lines, count)
+    with bare_route(stack.environment["GLAMM_DATABASE_URL"]) as bare:
+        key = {"Authorization": f"Bearer {stack.api_key}"}
+        pairs = [
+            (asyncio.run(rate(stack.gateway_url, job_id, key)), asyncio.run(rate(bare, job_id, {}))) for _ in range(3)
+        ]
+    database.dispose()
+    return {
+        "results_lines_per_second": round(lines / seconds),
+        "polls_per_second": round(statistics.median(ours for ours, _ in pairs)),
+        "bare_polls_per_second": round(statistics.median(theirs for _, theirs in pairs)),
+        "poll_ratio": round(statistics.median(ours / theirs for ours, theirs in pairs), 3),
+    }
+
+
+def finish_all(connection: Any, count: int) -> UUID:
+    """Give every job of the largest batch the result of one that succeeded: what workers would write, in less time."""
+    batch = connection.execute(text("SELECT id FROM batches ORDER BY jobs DESC LIMIT 1")).scalar_one()
+    done = connection.execute(text("SELECT job_id FROM results LIMIT 1")).scalar_one()
+    values = {"batch": batch, "done": done}
+    for table in ("results", "answers", "phrases"):
+        names = connection.execute(
+            text(
+                "SELECT string_agg(column_name, ', ') FROM information_schema.columns "
+                "WHERE table_name = :table AND column_name <> 'job_id'"
+            ),
+            {"table": table},
+        ).scalar_one()
+        connection.execute(
+            text(
+                f"INSERT INTO {table} (job_id, {names}) SELECT jobs.id, {names} FROM {table} CROSS JOIN jobs "
+                "WHERE job_id = :done AND batch_id = :batch AND state <> 'succeeded'"
+            ),
+            values,
+        )
+    connection.execute(
+        text(
+            "UPDATE jobs SET state = 'succeeded', finished_at = now() WHERE batch_id = :batch AND state <> 'succeeded'"
+        ),
+        values,
+    )
+    assert connection.execute(text("SELECT jobs FROM batches WHERE id = :batch"), values).scalar_one() == count
+    return UUID(str(batch))
+
+
+@contextmanager
+def bare_route(url: str) -> Iterator[str]:
+    """The least that a route can do which reads a job's row, in a process of its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = multiprocessing.get_context("spawn").Process(target=serve_bare, args=(url, port), daemon=True)
+    process.start()
+    address = f"http://127.0.0.1:{port}"
+    while True:
+        try:
+            httpx.get(address)
+            break
+        except httpx.TransportError:
+            time.sleep(0.05)
+    try:
+        yield address
+    finally:
+        process.terminate()
+        process.join()
+
+
+def serve_bare(url: str, port: int) -> None:
+    app, engine = FastAPI(), create_async_engine(url, pool_size=10)
+
+    @app.get("/jobs/{job_id}")
+    async def read(job_id: UUID) -> dict[str, Any]:
+        async with engine.connect() as connection:
+            row = (await connection.execute(select(jobs).where(jobs.c.id == job_id))).mappings().one()
+        return dict(row)
+
+    uvicorn.run(app, port=port, log_level="error", access_log=False)
+
+
+async def rate(url: str, job_id: UUID, headers: dict[str, str]) -> float:
+    """Requests a second of POLLERS that ask for the job without a pause."""
+    async with httpx.AsyncClient(base_url=url, headers=headers) as client:
+
+        async def poll(times: int) -> None:
+            for _ in range(times):
+                (await client.get(f"/jobs/{job_id}")).raise_for_status()
+
+        await poll(50)
+        began = time.perf_counter()
+        await asyncio.gather(*(poll(POLLS // POLLERS) for _ in range(POLLERS)))
+        return POLLS / (time.perf_counter() - began)
+
+
+@contextmanager
+def api(url: str, key: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=600) as client:
+        yield client
+
+
+@contextmanager
+def peak(process: psutil.Process) -> Iterator[Any]:
+    """The largest resident memory inside the block, looked at every 20 ms; a function that tells it."""
+    seen, done = [process.memory_info().rss], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.02):
+            seen.append(process.memory_info().rss)
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        yield lambda: max(seen)
+    finally:
+        done.set()
+        watching.join()
+
+
+def used(broker: "redis.Redis") -> int:
+    return int(broker.info("memory")["used_memory"])
+
+
+if __name__ == "__main__":
+    main()
