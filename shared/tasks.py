@@ -62,6 +62,14 @@ class Ask:
         del fields["task"]
         return {name: value for name, value in fields.items() if value}
 
+    def about(self, answers: int) -> list[tuple[str | None, Box | None]]:
+        """What each of that many answers is about: an expression, a region, or neither for the whole image."""
+        if self.task is Task.REFSEG:
+            return [(expression, None) for expression in self.expressions]
+        if self.task is Task.REGION_CAPTION:
+            return [(None, box) for box in self.boxes]
+        return [(None, None)] * answers
+
     @classmethod
     def restored(cls, task: str, inputs: Mapping[str, Any]) -> "Ask":
         """The counterpart of `inputs`."""

@@ -1,12 +1,13 @@
-"""Jobs, images and conversations as the JSON of the API."""
+"""Jobs, images, conversations and exports as the JSON of the API."""
 
 import itertools
 from dataclasses import asdict
+from uuid import UUID
 
-from shared import access, batches, jobs, schema
+from shared import access, batches, exports, jobs, schema
 from shared.states import Priority
 from shared.stored_images import ImageRow
-from shared.tasks import Ask, Box, Task
+from shared.tasks import Ask
 
 
 def key_json(key: access.Key) -> schema.Key:
@@ -90,6 +91,23 @@ def conversation_json(view: jobs.ConversationView, root: str = "") -> schema.Con
     )
 
 
+def export_json(export: exports.Export, batch_id: UUID, url: str | None) -> schema.Export:
+    return schema.Export(
+        id=export.id,
+        batch_id=batch_id,
+        format=export.format,
+        state=export.state,
+        progress=export.progress,
+        jobs=export.jobs,
+        bytes=export.bytes,
+        created_at=export.created_at,
+        finished_at=export.finished_at,
+        expires_at=export.expires_at,
+        url=url,
+        error=schema.Problem(**asdict(export.error)) if export.error else None,
+    )
+
+
 def _image(view: jobs.ImageView) -> schema.Image:
     return schema.Image(id=view.id, width=view.width, height=view.height, media_type=view.media_type)
 
@@ -142,11 +160,7 @@ def _result(ask: Ask, result: jobs.Result, url: str, overlay: str) -> schema.Res
 
 def _answers(ask: Ask, result: jobs.Result) -> list[schema.Answer]:
     """Each with what it is about, and the numbers of its phrases among all of the result's."""
-    about: list[tuple[str | None, Box | None]] = [(None, None)] * len(result.answers)
-    if ask.task is Task.REFSEG:
-        about = [(expression, None) for expression in ask.expressions]
-    elif ask.task is Task.REGION_CAPTION:
-        about = [(None, box) for box in ask.boxes]
+    about = ask.about(len(result.answers))
     numbers = itertools.count()
     return [
         schema.Answer(

@@ -29,6 +29,7 @@ from shared.jobs.records import (
     Swept,
     Timing,
 )
+from shared.jobs.results import results_of
 from shared.jobs.runs import (
     complete_llm,
     complete_pixel,
@@ -81,6 +82,7 @@ __all__ = [
     "get_conversation",
     "give_back",
     "renew",
+    "results_of",
     "retry",
     "rewind",
     "sweep",

@@ -7,11 +7,11 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, and_, func, select, tuple_
 
 from shared.errors import Problem
-from shared.jobs.records import Answer, ConversationView, Failure, ImageView, JobView, Phrase, Result, StageRun, Timing
+from shared.jobs.records import ConversationView, Failure, ImageView, JobView, StageRun, Timing
+from shared.jobs.results import results_of
 from shared.jobs.statements import queued
-from shared.masks import Rle
 from shared.states import Outcome, Stage, State
-from shared.tables import answers, conversations, images, jobs, phrases, results, stage_runs
+from shared.tables import conversations, images, jobs, stage_runs
 from shared.tasks import Ask
 
 _FARTHEST_POSITION = 10_000
@@ -53,7 +53,7 @@ def get(conn: Connection, job_id: UUID, owner_id: UUID | None = None) -> JobView
         progress=len(completed) / len(Stage),
         stages=runs,
         error=_failure(row.error) if row.error else None,
-        result=_result(conn, job_id) if state is State.SUCCEEDED else None,
+        result=results_of(conn, [job_id])[job_id] if state is State.SUCCEEDED else None,
     )
 
 
@@ -113,27 +113,3 @@ def _stage_runs(conn: Connection, job_id: UUID) -> tuple[StageRun, ...]:
 
 def _failure(error: Mapping[str, Any]) -> Failure:
     return Failure(Problem.from_json(error), Stage(error["stage"]) if error["stage"] else None, error["attempt"])
-
-
-def _result(conn: Connection, job_id: UUID) -> Result:
-    fingerprint = conn.execute(select(results.c.model_fingerprint).where(results.c.job_id == job_id)).scalar_one()
-    said = conn.execute(select(answers).where(answers.c.job_id == job_id).order_by(answers.c.n)).all()
-    found = conn.execute(select(phrases).where(phrases.c.job_id == job_id).order_by(phrases.c.n)).all()
-    return Result(
-        tuple(
-            Answer(answer.text, answer.raw_text, tuple(_phrase(row) for row in found if row.answer == answer.n))
-            for answer in said
-        ),
-        fingerprint,
-    )
-
-
-def _phrase(row: Row[Any]) -> Phrase:
-    return Phrase(
-        text=row.text,
-        span=None if row.span_start is None else (row.span_start, row.span_end),
-        rle=Rle(row.height, row.width, row.rle_counts),
-        box=None if row.box is None else tuple(row.box),
-        area=row.area,
-        score=row.score,
-    )

@@ -1,0 +1,39 @@
+"""What jobs have come to, read for one or for many at once."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Row, select
+
+from shared.jobs.records import Answer, Phrase, Result
+from shared.masks import Rle
+from shared.tables import answers, phrases, results
+
+
+def results_of(conn: Connection, job_ids: Sequence[UUID]) -> dict[UUID, Result]:
+    """The results of those of the jobs that have one."""
+    found: defaultdict[tuple[UUID, int], list[Phrase]] = defaultdict(list)
+    for row in conn.execute(
+        select(phrases).where(phrases.c.job_id.in_(job_ids)).order_by(phrases.c.job_id, phrases.c.n)
+    ):
+        found[row.job_id, row.answer].append(_phrase(row))
+    said: defaultdict[UUID, list[Answer]] = defaultdict(list)
+    for row in conn.execute(
+        select(answers).where(answers.c.job_id.in_(job_ids)).order_by(answers.c.job_id, answers.c.n)
+    ):
+        said[row.job_id].append(Answer(row.text, row.raw_text, tuple(found[row.job_id, row.n])))
+    rows = conn.execute(select(results).where(results.c.job_id.in_(job_ids)))
+    return {row.job_id: Result(tuple(said[row.job_id]), row.model_fingerprint) for row in rows}
+
+
+def _phrase(row: Row[Any]) -> Phrase:
+    return Phrase(
+        text=row.text,
+        span=None if row.span_start is None else (row.span_start, row.span_end),
+        rle=Rle(row.height, row.width, row.rle_counts),
+        box=None if row.box is None else tuple(row.box),
+        area=row.area,
+        score=row.score,
+    )
