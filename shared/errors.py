@@ -232,3 +232,10 @@ class Expired(GlammError):
 
     def __init__(self) -> None:
         super().__init__("The job was not finished before it expired.", remedy="Submit it again.")
+
+
+class ExportFailed(GlammError):
+    """A batch's dataset could not be built."""
+
+    title = "Export failed"
+    type_slug = "export-failed"

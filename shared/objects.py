@@ -1,4 +1,4 @@
-"""Images as objects of an S3 bucket, named by owner and the sha256 of their bytes and therefore written once."""
+"""Objects of an S3 bucket: images, named by owner and sha256 of their bytes and so written once, and exports."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
-from typing import ClassVar, Self
+from typing import BinaryIO, ClassVar, Self
 from uuid import UUID
 
 import urllib3
@@ -120,6 +120,11 @@ class ObjectStore:
                 if error.code not in _ALREADY_THERE:
                     raise
 
+    def put_stream(self, key: str, data: BinaryIO, length: int, media_type: str) -> None:
+        """Store what is read from a file, in parts of a few megabytes; what is there already is replaced."""
+        with _answering():
+            self._client.put_object(self._bucket, key, data, length, content_type=media_type)
+
     def get(self, key: str) -> bytes:
         """The whole object. Raises NotFound."""
         with _answering(key):
@@ -176,17 +181,28 @@ class ObjectStore:
                 raise
         return True
 
-    def presign_get(self, key: str, expires: timedelta) -> str:
-        """A URL that reads the object without credentials until it expires; nothing checks that the object exists."""
-        return self._presign("GET", key, {}, expires).url
+    def presign_get(self, key: str, expires: timedelta, filename: str | None = None) -> str:
+        """A URL that reads the object without credentials until it expires, maybe to be saved under that name.
+
+        Nothing checks that the object exists.
+        """
+        saved = {"response-content-disposition": f'attachment; filename="{filename}"'} if filename else {}
+        return self._presign("GET", key, {}, expires, saved).url
 
     def presign_put(self, key: str, size: int, media_type: str, expires: timedelta) -> SignedRequest:
         """A request that writes `size` bytes of that type without credentials, and no other number or type."""
         return self._presign("PUT", key, {"Content-Type": media_type, "Content-Length": str(size)}, expires)
 
-    def _presign(self, method: str, key: str, headers: dict[str, str], expires: timedelta) -> SignedRequest:
+    def _presign(
+        self,
+        method: str,
+        key: str,
+        headers: dict[str, str],
+        expires: timedelta,
+        parameters: dict[str, str] | None = None,
+    ) -> SignedRequest:
         url = self._public.get_presigned_url(method, self._bucket, key)
-        return presign(method, url, headers, self._credentials, datetime.now(UTC), expires)
+        return presign(method, url, headers, self._credentials, datetime.now(UTC), expires, parameters)
 
     def delete(self, key: str) -> None:
         """Remove the object; one that is not there is no error."""

@@ -32,9 +32,15 @@ class SignedRequest:
 
 
 def presign(
-    method: str, url: str, headers: Mapping[str, str], credentials: Credentials, now: datetime, expires: timedelta
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    credentials: Credentials,
+    now: datetime,
+    expires: timedelta,
+    parameters: Mapping[str, str] | None = None,
 ) -> SignedRequest:
-    """Sign a request to a URL without a query. now: UTC; expires: whole seconds, at most seven days."""
+    """Sign a request to a URL, and the query's parameters. now: UTC; expires: whole seconds, at most seven days."""
     address = urlsplit(url)
     signed = dict(sorted({"host": address.netloc, **{name.lower(): headers[name] for name in headers}}.items()))
     names = ";".join(signed)
@@ -48,6 +54,7 @@ def presign(
             "X-Amz-Date": time,
             "X-Amz-Expires": str(int(expires.total_seconds())),
             "X-Amz-SignedHeaders": names,
+            **(parameters or {}),
         }
     )
     lines = [f"{name}:{value}" for name, value in signed.items()]

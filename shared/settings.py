@@ -95,6 +95,14 @@ class Settings(BaseSettings):
     job_ttl_seconds: float = Field(default=7 * 24 * 3600.0, gt=0)
     feature_ttl_seconds: int = Field(default=3600, gt=0)
 
+    export_folder: Path | None = Field(
+        default=None, description="for the scheduler's temporary files, which are gigabytes; none: the system's"
+    )
+    export_ttl_seconds: float = Field(default=7 * 24 * 3600.0, gt=0, description="an export's file is kept so long")
+    export_fresh_seconds: float = Field(
+        default=60.0, ge=0, description="an export of a batch that still runs is as good as a new one for so long"
+    )
+
     vision_batch: int = Field(default=8, gt=0)
     llm_batch: int = Field(default=16, gt=0)
     pixel_batch: int = Field(default=8, gt=0)

@@ -63,3 +63,12 @@ class BatchState(StrEnum):
     RUNNING = "running"
     PAUSED = "paused"
     CANCELED = "canceled"
+
+
+class ExportState(StrEnum):
+    """Of a batch's dataset: asked for, being built, there, or impossible to build."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"

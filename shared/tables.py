@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from shared.states import FINISHED, IN_FLIGHT, BatchState, Outcome, Stage, State
+from shared.states import FINISHED, IN_FLIGHT, BatchState, ExportState, Outcome, Stage, State
 
 metadata = MetaData(
     naming_convention={
@@ -207,6 +207,13 @@ jobs = Table(
     Index("uq_jobs_line", "batch_id", "line", unique=True, postgresql_where=text("batch_id IS NOT NULL")),
     Index("uq_jobs_custom_id", "batch_id", "custom_id", unique=True, postgresql_where=text("custom_id IS NOT NULL")),
     Index("ix_jobs_batch_finished", "batch_id", "finished_at", postgresql_where=text("batch_id IS NOT NULL")),
+    Index(
+        "ix_jobs_succeeded_of_batch",
+        "batch_id",
+        "image_id",
+        "line",
+        postgresql_where=text("batch_id IS NOT NULL AND state = 'succeeded'"),
+    ),
     Index("ix_jobs_queued_of_owner", "owner_id", postgresql_where=text("state = 'queued'")),
     Index("uq_jobs_turn", "conversation_id", "turn", unique=True, postgresql_where=text("turn IS NOT NULL")),
     Index("ix_jobs_in_flight", "state", "sent_at", postgresql_where=text(_in_flight)),
@@ -285,4 +292,40 @@ phrases = Table(
     CheckConstraint("num_nulls(span_start, span_end) IN (0, 2)", name="span_whole"),
     CheckConstraint("box IS NULL OR cardinality(box) = 4", name="box_has_four"),
     ForeignKeyConstraint(["job_id", "answer"], ["answers.job_id", "answers.n"], ondelete="CASCADE"),
+)
+
+exports = Table(
+    "exports",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("batch_id", Uuid, ForeignKey("batches.id", ondelete="SET NULL"), comment="none: its batch has gone"),
+    Column("owner_id", Uuid, ForeignKey("owners.id"), nullable=False),
+    Column("format", Text, nullable=False),
+    Column("jobs", BigInteger, nullable=False, comment="how many of the batch had succeeded when it was asked for"),
+    Column("state", Text, nullable=False, server_default=text("'queued'")),
+    Column("attempt", Integer, nullable=False, server_default=text("0"), comment="builds that were begun"),
+    Column("progress", Double, nullable=False, server_default=text("0"), comment="share of the jobs, 0 to 1"),
+    Column("object_key", Text),
+    Column("bytes", BigInteger),
+    Column("created_at", _time, nullable=False, server_default=func.now()),
+    Column("finished_at", _time),
+    Column("expires_at", _time, comment="when its file and this row are removed"),
+    Column("error", _json),
+    CheckConstraint(_one_of("state", ExportState), name="state_known"),
+    CheckConstraint(
+        "(state IN ('succeeded', 'failed')) = (finished_at IS NOT NULL)"
+        " AND num_nulls(finished_at, expires_at) IN (0, 2)",
+        name="finished_has_times",
+    ),
+    CheckConstraint("(state = 'succeeded') = (num_nulls(object_key, bytes) = 0)", name="succeeded_has_file"),
+    CheckConstraint("(error IS NOT NULL) = (state = 'failed')", name="failed_has_error"),
+    Index("ix_exports_asked", "batch_id", "format", "created_at"),
+    Index(
+        "uq_exports_unfinished",
+        "batch_id",
+        "format",
+        unique=True,
+        postgresql_where=text("state IN ('queued', 'running')"),
+    ),
+    Index("ix_exports_expiry", "expires_at", postgresql_where=text("expires_at IS NOT NULL")),
 )

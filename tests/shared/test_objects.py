@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from io import BytesIO
 from uuid import UUID
 
 import httpx
@@ -147,6 +148,22 @@ def test_many_are_deleted_at_once_and_those_that_are_gone_do_not_matter(store: O
     store.delete_all(keys)
     assert list(store.keys()) == ["b"]
     store.delete_all([])
+
+
+def test_a_presigned_download_has_the_name_that_was_asked_for(store: ObjectStore) -> None:
+    store.put(KEY, DATA, "application/zip")
+    answer = httpx.get(store.presign_get(KEY, timedelta(minutes=1), "set-coco.zip"), trust_env=False)
+    assert (answer.status_code, answer.content) == (200, DATA)
+    assert answer.headers["content-disposition"] == 'attachment; filename="set-coco.zip"'
+
+
+def test_a_file_of_several_parts_is_stored_whole_and_may_be_replaced(store: ObjectStore) -> None:
+    large = bytes(range(256)) * 50_000
+    store.put_stream(KEY, BytesIO(large), len(large), "application/zip")
+    assert store.get(KEY) == large
+    store.put_stream(KEY, BytesIO(DATA), len(DATA), "application/zip")
+    assert store.get(KEY) == DATA
+    assert store.stat(KEY).media_type == "application/zip"
 
 
 def test_what_is_not_there_is_not_found(store: ObjectStore) -> None:
