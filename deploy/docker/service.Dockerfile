@@ -10,7 +10,9 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     && /opt/venv/bin/pip install --no-deps --require-hashes --only-binary :all: --requirement /locks/service.lock
 
 FROM python:3.11.15-slim-bookworm
-RUN groupadd --gid 10001 glamm && useradd --uid 10001 --gid glamm --no-create-home --home-dir /nonexistent glamm
+# /scratch: for the scheduler's temporary files; a volume that is mounted there takes over whose it is.
+RUN groupadd --gid 10001 glamm && useradd --uid 10001 --gid glamm --no-create-home --home-dir /nonexistent glamm \
+    && install --directory --owner glamm --group glamm /scratch
 COPY --from=dependencies /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \

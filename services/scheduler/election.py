@@ -1,4 +1,4 @@
-"""Which of several schedulers works: the one that holds an advisory lock of the database."""
+"""Which of several schedulers works, or builds exports: the one that holds an advisory lock of the database."""
 
 import sqlalchemy
 from sqlalchemy import Connection, Engine, func, select
@@ -8,17 +8,20 @@ from shared.logs import get_logger
 
 log = get_logger(__name__)
 
-_LEADER_LOCK = 0x676C_616D_6D02
+LEADER_LOCK = 0x676C_616D_6D02
+EXPORTER_LOCK = 0x676C_616D_6D07
 
 
 class Election:
     """The lock belongs to a connection that does nothing else; it is free again the moment that connection ends.
 
-    Two leaders for a moment do no harm: every move of the scheduler is safe beside another's. The lock saves the work.
+    Two leaders for a moment do no harm: every move of the scheduler is safe beside another's, and so is every build of
+    an export. The lock saves the work.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, lock: int = LEADER_LOCK) -> None:
         self._engine = engine
+        self._lock = lock
         self._connection: Connection | None = None
 
     def won(self) -> bool:
@@ -44,12 +47,12 @@ class Election:
     def _candidate(self) -> Connection | None:
         connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         try:
-            elected = connection.execute(select(func.pg_try_advisory_lock(sqlalchemy.literal(_LEADER_LOCK)))).scalar()
+            elected = connection.execute(select(func.pg_try_advisory_lock(sqlalchemy.literal(self._lock)))).scalar()
         except DBAPIError:
             connection.close()
             raise
         if elected:
-            log.info("elected")
+            log.info("elected", lock=hex(self._lock))
             return connection
         connection.close()
         return None

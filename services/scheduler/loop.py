@@ -7,6 +7,7 @@ from functools import partial
 
 from services.scheduler.cleaning import Cleaner
 from services.scheduler.election import Election
+from services.scheduler.exporter import Exporter
 from shared import batches, jobs
 from shared.database import Listener, Notification, create_engine
 from shared.errors import Unavailable
@@ -36,6 +37,7 @@ class Scheduler:
         self._election = Election(self._engine)
         self._cleaner = Cleaner(settings)
         self._listener = Listener(settings.database_url)
+        self._exporter = Exporter(settings)
         self._send: Callable[[Message], None] = partial(send, celery_app(settings.broker_url))
         self._health = HealthFile("scheduler", name, good_for=max(_LEAST_GOOD_FOR, 6 * settings.sweep_seconds))
         self._stopping = False
@@ -47,6 +49,7 @@ class Scheduler:
 
     def run(self) -> None:
         """Schedule until `stop`."""
+        self._exporter.start()
         log.info("ready")
         next_sweep = time.monotonic()
         try:
@@ -67,6 +70,7 @@ class Scheduler:
                     log.warning("round.cut_short", error=error.detail)
         finally:
             self._cleaner.close()
+            self._exporter.stop()
             self._election.resign()
             self._listener.close()
             self._engine.dispose()
