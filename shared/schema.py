@@ -10,8 +10,9 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from shared.exports import Format
 from shared.scopes import Scope
-from shared.states import Outcome, Stage, State
+from shared.states import ExportState, Outcome, Stage, State
 from shared.tasks import Ask, Box, Task
 
 ImageId = Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="sha256 of the image's bytes, in lower-case hex")]
@@ -536,6 +537,26 @@ class Conversation(_Response):
     image: Image
     created_at: datetime
     turns: list[str]
+
+
+class Export(_Response):
+    """A batch's results as a file. `url` is there once it can be downloaded, and serves without an API key for a while.
+
+    `jobs`: how many of the batch had succeeded when the file was asked for; that of a running batch may hold more.
+    """
+
+    id: UUID
+    batch_id: UUID
+    format: Format
+    state: ExportState
+    progress: float
+    jobs: int
+    bytes: int | None
+    created_at: datetime
+    finished_at: datetime | None
+    expires_at: datetime | None = Field(description="when the file is removed")
+    url: str | None
+    error: Problem | None
 
 
 class Health(_Response):

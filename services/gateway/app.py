@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from services.gateway import errors, openapi
 from services.gateway.access_log import AccessLog
 from services.gateway.gateway import opened
-from services.gateway.routes import batches, conversations, health, images, jobs, keys, pictures, uploads
+from services.gateway.routes import batches, conversations, exports, health, images, jobs, keys, pictures, uploads
 from shared.settings import Settings
 from shared.version import VERSION
 
@@ -18,6 +18,7 @@ _ROUTERS = (
     jobs.router,
     pictures.router,
     batches.router,
+    exports.router,
     conversations.router,
     keys.router,
     health.router,

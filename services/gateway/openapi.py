@@ -229,6 +229,31 @@ KEY_REQUESTS: dict[str, dict[str, Any]] = {
 }
 LIMIT_REQUESTS: dict[str, dict[str, Any]] = {"some": {"value": LIMITS}}
 
+_BATCH_ID = "0198c0de-5a1b-7abc-8def-0123456789ab"
+QUEUED_EXPORT: dict[str, Any] = {
+    "id": "0198c0de-5a1f-7abc-8def-0123456789ab",
+    "batch_id": _BATCH_ID,
+    "format": "coco",
+    "state": "queued",
+    "progress": 0.0,
+    "jobs": 100_000,
+    "bytes": None,
+    "created_at": "2026-01-31T12:00:00Z",
+    "finished_at": None,
+    "expires_at": None,
+    "url": None,
+    "error": None,
+}
+BUILT_EXPORT = {
+    **QUEUED_EXPORT,
+    "state": "succeeded",
+    "progress": 1.0,
+    "bytes": 310_482_911,
+    "finished_at": "2026-01-31T12:02:10Z",
+    "expires_at": "2026-02-07T12:02:10Z",
+    "url": "https://objects.example/glamm/exports/…?X-Amz-Signature=…",
+}
+
 ALIVE = {"status": "ok", "checks": {}}
 READY = {"status": "ready", "checks": {"database": "ok", "object store": "ok", "broker": "ok"}}
 

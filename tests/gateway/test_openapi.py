@@ -36,6 +36,7 @@ ROUTES = {
         ("post", f"/batches/{{batch_id}}/{move}"): _GUARDED | {"200", "404", "409", "422", "503"}
         for move in ("cancel", "pause", "resume", "retry")
     },
+    ("get", "/batches/{batch_id}/export"): _GUARDED | {"200", "202", "404", "422", "503"},
     ("post", "/keys"): _GUARDED | {"201", "413", "415", "422", "503"},
     ("get", "/keys"): _GUARDED | {"200", "503"},
     ("delete", "/keys/{key_id}"): _GUARDED | {"200", "404", "422", "503"},
