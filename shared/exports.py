@@ -112,7 +112,7 @@ def begin(conn: Connection, max_attempts: int, keep_for: timedelta) -> Export | 
     """Begin the build of the oldest that is not finished; None when there is none.
 
     Only for the one process that builds: to it, one that is running was left behind by a builder that stopped. One
-    that was left so `max_attempts` times is failed here.
+    that was begun `max_attempts` times is failed here.
     """
     while True:
         oldest = (
@@ -132,7 +132,7 @@ def begin(conn: Connection, max_attempts: int, keep_for: timedelta) -> Export | 
             )
             return _export(conn.execute(begun.returning(exports)).one())
         lost = ExportFailed(
-            "Each scheduler that built this file stopped before it was whole.",
+            f"The file was begun {max_attempts} times, and never stored: each time the scheduler or the upload ended.",
             remedy="Look for the export's id in the schedulers' logs; one may need more memory or disk than it has.",
         )
         conn.execute(update(exports).where(this).values(**_failed(lost.to_problem(), keep_for)))
@@ -161,9 +161,13 @@ def fail(conn: Connection, export: Export, problem: Problem, keep_for: timedelta
     return _write(conn, export, **_failed(problem, keep_for))
 
 
-def give_back(conn: Connection, export: Export) -> bool:
-    """The builder stops, or a server it needs is away: the build begins again later and does not count as begun."""
-    return _write(conn, export, state=ExportState.QUEUED, attempt=export.attempt - 1, progress=0)
+def give_back(conn: Connection, export: Export, counted: bool = False) -> bool:
+    """The builder stops, or a server it needs is away: the build begins again later.
+
+    counted: it was begun all the same, for what kept it from its end may be in the file.
+    """
+    attempt = export.attempt if counted else export.attempt - 1
+    return _write(conn, export, state=ExportState.QUEUED, attempt=attempt, progress=0)
 
 
 def outlived(conn: Connection) -> list[Export]:

@@ -112,7 +112,12 @@ class Exporter:
         size = file.seek(0, 2)
         file.seek(0)
         key = f"{export.folder}{export.attempt}"
-        self._objects.put_stream(key, file, size, export.format.media_type)
+        try:
+            self._objects.put_stream(key, file, size, export.format.media_type)
+        except Unavailable:
+            # The store answered when the build began, so it may be this file that it does not take.
+            self._transactions.run(lambda conn: exports.give_back(conn, export, counted=True))
+            raise
         if not self._transactions.run(lambda conn: exports.succeed(conn, export, key, size, self._keep_for)):
             self._objects.delete(key)
             raise _Abandoned

@@ -17,7 +17,7 @@ from services.scheduler.election import EXPORTER_LOCK, Election
 from services.scheduler.exporter import Exporter
 from services.scheduler.loop import Scheduler
 from shared import exports, tables
-from shared.errors import NotFound
+from shared.errors import NotFound, Unavailable
 from shared.exports import Export, Format
 from shared.objects import ObjectStore
 from shared.settings import Settings
@@ -210,11 +210,25 @@ def test_an_object_store_that_is_away_costs_no_attempt(
     ask(batch)
     away = Exporter(settings.model_copy(update={"s3_endpoint": "127.0.0.1:1"}))
     for _ in range(4):
-        with pytest.raises(Exception, match="object store"):
+        with pytest.raises(Unavailable, match="object store"):
             away.build_next()
     assert (ask(batch).state, ask(batch).attempt) == (ExportState.QUEUED, 0)
     exporter.build_next()
     assert ask(batch).state is ExportState.SUCCEEDED
+
+
+def test_a_file_that_the_object_store_never_takes_is_given_up(
+    batch: UUID, ask: Ask, exporter: Exporter, engine: Engine
+) -> None:
+    ask(batch)
+    for attempt in (1, 2, 3):
+        with engine.begin() as conn:
+            begun = exports.begin(conn, 3, FRESH)
+            assert begun is not None
+            assert exports.give_back(conn, begun, counted=True)
+        assert (ask(batch).state, ask(batch).attempt) == (ExportState.QUEUED, attempt)
+    assert not exporter.build_next()
+    assert ask(batch, fresh_for=FRESH).state is ExportState.FAILED
 
 
 def test_what_is_past_its_time_is_removed(

@@ -78,21 +78,8 @@ class Archive:
         self._directory.seek(0)
         shutil.copyfileobj(self._directory, self._out)
         if self._count >= _MAX_16 or max(offset, size) >= _MAX_32:
-            self._out.write(
-                struct.pack(
-                    "<4sQHHLLQQQQ",
-                    b"PK\6\6",
-                    44,
-                    _VERSION_64,
-                    _VERSION_64,
-                    0,
-                    0,
-                    self._count,
-                    self._count,
-                    size,
-                    offset,
-                )
-            )
+            wide = (b"PK\6\6", 44, _VERSION_64, _VERSION_64, 0, 0, self._count, self._count, size, offset)
+            self._out.write(struct.pack("<4sQHHLLQQQQ", *wide))
             self._out.write(struct.pack("<4sLQL", b"PK\6\7", 0, offset + size, 1))
         count = min(self._count, _MAX_16)
         end = (b"PK\5\6", 0, 0, count, count, min(size, _MAX_32), min(offset, _MAX_32), 0)

@@ -62,8 +62,9 @@ def _grounded(job: ExportedJob) -> tuple[str, list[Phrase]]:
 
     Readers of the form take quotation marks and blanks off a caption's ends before they count, so here they are off.
     """
-    text = job.result.text
-    caption = text.strip('" \t\n')
+    text = caption = job.result.text
+    while (shorter := caption.strip('"').strip()) != caption:
+        caption = shorter
     if job.ask.task not in _GROUNDED:
         return caption, []
     offset = text.find(caption)
