@@ -120,8 +120,9 @@ def interactive_wait(stack: Stack, database: Engine, number: int) -> int:
         job = client.wait_for(client.create_job(client.upload_image(png(number + 1)).id).id)
     between = text(
         """
-        SELECT count(other.token) FROM jobs JOIN stage_runs AS mine ON mine.job_id = jobs.id 
-        LEFT JOIN stage_runs AS other ON other.stage = 'vision' AND other.token <> mine.token AND NOT other.cached AND other.finished_at BETWEEN
+        SELECT count(other.token) FROM jobs JOIN stage_runs AS mine ON mine.job_id = jobs.id
+        LEFT JOIN stage_runs AS other ON other.stage = 'vision' AND other.token <> mine.token AND NOT other.cached
+        AND other.finished_at BETWEEN
             jobs.created_at AND mine.started_at + make_interval(secs =>
                 ((mine.timings ->> 'fetch_ms')::float + (mine.timings ->> 'engine_wait_ms')::float) / 1000)
         WHERE mine.job_id = :job AND mine.stage = 'vision'

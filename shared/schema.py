@@ -482,6 +482,7 @@ class BatchLinks(_Response):
     jobs: str
     results: str
     errors: str
+    export: str
 
 
 class Batch(_Response):

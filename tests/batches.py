@@ -27,7 +27,13 @@ class Batches:
         """A batch that runs."""
         batch_id = uuid7()
         with self.engine.begin() as conn:
-            row = {"name": "test", "priority": 0, "state": "running", "expires_at": func.now() + timedelta(days=1)}
+            row = {
+                "name": "test",
+                "priority": 0,
+                "state": "running",
+                "jobs": 1,
+                "expires_at": func.now() + timedelta(days=1),
+            }
             conn.execute(insert(tables.batches).values(id=batch_id, owner_id=owner_id, **row))
         return batch_id
 
@@ -55,6 +61,8 @@ class Batches:
             )
             job_id = jobs.create(conn, jobs.NewJob(image_id, ask or Ask(Task.GCG), owner_id=owner_id))
             conn.execute(update(tables.jobs).where(tables.jobs.c.id == job_id).values(**place))
+            # As when failed jobs are queued again.
+            conn.execute(update(tables.batches).where(tables.batches.c.id == batch_id).values(finished_at=None))
         return job_id
 
     def succeed(self, job_id: UUID, result: Result | None = None) -> None:

@@ -174,6 +174,7 @@ BATCH: dict[str, Any] = {
         "jobs": f"{_BATCH_URL}/jobs",
         "results": f"{_BATCH_URL}/results.jsonl",
         "errors": f"{_BATCH_URL}/errors.jsonl",
+        "export": f"{_BATCH_URL}/export",
     },
 }
 BATCHES = {"batches": [BATCH], "next": None}

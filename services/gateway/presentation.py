@@ -73,7 +73,11 @@ def batch_json(view: batches.BatchView, root: str = "") -> schema.Batch:
         eta_seconds=view.eta_seconds,
         problems=[schema.BatchProblem(**asdict(problem)) for problem in view.problems],
         links=schema.BatchLinks(
-            self=url, jobs=f"{url}/jobs", results=f"{url}/results.jsonl", errors=f"{url}/errors.jsonl"
+            self=url,
+            jobs=f"{url}/jobs",
+            results=f"{url}/results.jsonl",
+            errors=f"{url}/errors.jsonl",
+            export=f"{url}/export",
         ),
     )
 

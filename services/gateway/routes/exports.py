@@ -18,7 +18,7 @@ router = APIRouter(tags=["batches"])
 
 
 _RETRY_AFTER_SECONDS = 2
-_URL_SECONDS = 3600.0
+_URL_TIME, _SHORTEST = timedelta(hours=1), timedelta(seconds=1)
 _UNFINISHED = (ExportState.QUEUED, ExportState.RUNNING)
 _RETRY_AFTER = {"description": "seconds until it is worth asking again", "schema": {"type": "integer"}}
 _LOCATION = {"description": "where the file is, once it is there", "schema": {"type": "string"}}
@@ -64,7 +64,7 @@ async def get_export(
         response.headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
     url = None
     if export.object_key is not None and export.expires_at is not None:
-        seconds = min(_URL_SECONDS, (export.expires_at - datetime.now(UTC)).total_seconds())
-        url = gateway.objects.presigned_get(export.object_key, max(1.0, seconds), export.file_name)
+        left = max(_SHORTEST, min(_URL_TIME, export.expires_at - datetime.now(UTC)))
+        url = gateway.objects.presign_get(export.object_key, left, export.file_name)
         response.headers["Location"] = url
     return export_json(export, batch_id, url)
