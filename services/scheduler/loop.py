@@ -6,6 +6,7 @@ from datetime import timedelta
 from functools import partial
 
 from services.scheduler.election import Election
+from services.scheduler.forgetting import forget
 from shared import jobs
 from shared.database import Listener, Notification, create_engine
 from shared.errors import Unavailable
@@ -74,7 +75,7 @@ class Scheduler:
         self._send_all(self._transactions.run(lambda conn: jobs.admit(conn, self._settings.admission_window)))
 
     def sweep(self) -> None:
-        """Expire what is too old and find what nobody works on. Raises Unavailable."""
+        """Expire what is too old, find what nobody works on, and forget what is past its time. Raises Unavailable."""
         expired = self._transactions.run(jobs.expire)
         if expired:
             log.info("jobs.expired", jobs=expired)
@@ -87,6 +88,7 @@ class Scheduler:
             with job_context(message.job_id, message.stage):
                 log.info("message.sent_again", attempt=message.attempt)
         self._send_all(swept.resend)
+        forget(self._transactions)
 
     def _send_all(self, messages: Sequence[Message]) -> None:
         """What cannot be sent now the sweep will find: its jobs wait where the messages say."""

@@ -16,6 +16,8 @@ from shared.jobs.records import (
     Failure,
     Generation,
     ImageView,
+    JobEntry,
+    JobFilter,
     JobView,
     Message,
     NewJob,
@@ -39,7 +41,7 @@ from shared.jobs.runs import (
     rewind,
 )
 from shared.jobs.schedule import admit, cancel, create, expire, sweep, withdraw_image, withdrawn
-from shared.jobs.views import get, get_conversation
+from shared.jobs.views import get, get_conversation, get_page, get_version
 from shared.states import Outcome, Stage, State
 
 __all__ = [
@@ -48,6 +50,8 @@ __all__ = [
     "Failure",
     "Generation",
     "ImageView",
+    "JobEntry",
+    "JobFilter",
     "JobView",
     "Message",
     "NewJob",
@@ -74,6 +78,8 @@ __all__ = [
     "fail",
     "get",
     "get_conversation",
+    "get_page",
+    "get_version",
     "give_back",
     "renew",
     "retry",

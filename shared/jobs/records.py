@@ -9,7 +9,7 @@ from shared.errors import Problem
 from shared.masks import Rle
 from shared.states import Outcome, Stage, State
 from shared.tables import LOCAL_OWNER
-from shared.tasks import Ask, Box
+from shared.tasks import Ask, Box, Task
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class Message:
 class NewJob:
     """A validated request; `ttl` is how long it may take from now until it is finished.
 
-    most_queued: how many jobs of the owner may wait, this one included; None for any number.
+    most_queued: how many jobs of the owner may wait, this one included; None for any number. id: chosen by whoever may
+    submit it more than once; None for a new one.
     """
 
     image_id: str
@@ -34,6 +35,7 @@ class NewJob:
     ttl: timedelta = timedelta(days=7)
     owner_id: UUID = LOCAL_OWNER
     most_queued: int | None = None
+    id: UUID | None = None
 
 
 @dataclass(frozen=True)
@@ -210,7 +212,7 @@ class JobView:
     """Everything a client may know of a job.
 
     `queue_position` is 1 for the next to be admitted, 10,000 for that and all behind it, and None once admitted;
-    `progress` is the share of the stages that have completed, 0 to 1.
+    `progress` is the share of the stages that have completed, 0 to 1. `version` is another whenever any of it is.
     """
 
     id: UUID
@@ -229,6 +231,33 @@ class JobView:
     stages: tuple[StageRun, ...]
     error: Failure | None
     result: Result | None
+    version: str
+
+
+@dataclass(frozen=True)
+class JobEntry:
+    """A job in a list: what its row alone tells."""
+
+    id: UUID
+    ask: Ask
+    state: State
+    conversation_id: UUID | None
+    turn: int | None
+    priority: int
+    image: ImageView
+    created_at: datetime
+    finished_at: datetime | None
+    expires_at: datetime
+    error: Failure | None
+
+
+@dataclass(frozen=True)
+class JobFilter:
+    """Which of an owner's jobs to list: those in any of these states, of this task, on this image; None for all."""
+
+    states: tuple[State, ...] | None = None
+    task: Task | None = None
+    image_id: str | None = None
 
 
 @dataclass(frozen=True)
