@@ -5,6 +5,8 @@ from dataclasses import asdict
 
 from services.gateway.storage import ImageRow
 from shared import access, jobs, schema
+from shared.priority import Priority
+from shared.states import State
 from shared.tasks import Ask, Box, Task
 
 
@@ -34,19 +36,43 @@ def job_json(view: jobs.JobView, root: str = "") -> schema.Job:
         state=view.state,
         image=_image(view.image),
         turn=view.turn,
+        priority=Priority.of(view.priority),
         created_at=view.created_at,
+        expires_at=view.expires_at,
         finished_at=view.finished_at,
         queue_position=view.queue_position,
         progress=view.progress,
         stages=[_stage(run) for run in view.stages],
         error=_failure(view.error) if view.error else None,
         result=_result(view.ask, view.result, url, overlay) if view.result else None,
-        links=schema.Links(
-            self=url,
-            image=f"{root}/images/{view.image.id}",
-            overlay=overlay if view.result else None,
-            conversation=f"{root}/conversations/{view.conversation_id}" if view.conversation_id else None,
-        ),
+        links=_links(view, root),
+    )
+
+
+def job_summary_json(entry: jobs.JobEntry, root: str = "") -> schema.JobSummary:
+    return schema.JobSummary(
+        id=entry.id,
+        task=entry.ask.task,
+        request=schema.from_ask(entry.ask),
+        state=entry.state,
+        image=_image(entry.image),
+        turn=entry.turn,
+        priority=Priority.of(entry.priority),
+        created_at=entry.created_at,
+        expires_at=entry.expires_at,
+        finished_at=entry.finished_at,
+        error=_failure(entry.error) if entry.error else None,
+        links=_links(entry, root),
+    )
+
+
+def _links(job: jobs.JobView | jobs.JobEntry, root: str) -> schema.Links:
+    url = f"{root}/jobs/{job.id}"
+    return schema.Links(
+        self=url,
+        image=f"{root}/images/{job.image.id}",
+        overlay=f"{url}/overlay.png" if job.state is State.SUCCEEDED else None,
+        conversation=f"{root}/conversations/{job.conversation_id}" if job.conversation_id else None,
     )
 
 
