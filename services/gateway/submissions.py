@@ -87,8 +87,9 @@ def _difference(view: jobs.JobView, request: schema.AskRequest, image: bytes | s
             return field if field in there else "task"
     if request.priority.rank != view.priority:
         return "priority"
-    # Left out it is the service's own time, which may have been another one then.
-    if request.expires_in is not None and timedelta(seconds=request.expires_in) != view.expires_at - view.created_at:
+    # Left out it is the service's own time, which may have been another one then. The database keeps microseconds.
+    given = (view.expires_at - view.created_at).total_seconds()
+    if request.expires_in is not None and round(request.expires_in, 6) != given:
         return "expires_in"
     return None
 

@@ -40,6 +40,7 @@ async def test_a_job_is_queued_and_then_shown_as_it_is(api, backstage, body, res
         ({"boxes": []}, "boxes"),
         ({"priority": "bulk"}, "priority"),
         ({"expires_in": 60}, "expires_in"),
+        ({"expires_in": 1e300}, "expires_in"),
         ({"image_id": "0" * 64}, "image_id"),
     ],
 )
