@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, Select, exists, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from shared.errors import Conflict
+from shared.errors import Conflict, IdTaken
 from shared.ids import uuid7
 from shared.scopes import Scope
 from shared.tables import LOCAL_OWNER, api_keys, owners
@@ -79,16 +79,18 @@ def create_key(
     name: str = "",
     expires_at: datetime | None = None,
     secret: str | None = None,
+    key_id: UUID | None = None,
 ) -> tuple[Key, str]:
     """A key of that owner, who is made where there is none of that name; and its secret, which is shown this once.
 
-    secret: one that was chosen elsewhere. Raises Conflict where another key has it, ValueError where it is short.
+    secret, key_id: chosen elsewhere. Raises Conflict where another key has the secret, IdTaken where one has the id,
+    and ValueError for a secret that is short.
     """
     secret = secret or new_secret()
     if len(secret) < LEAST_SECRET:
         raise ValueError(f"a key has at least {LEAST_SECRET} characters")
     owner_id = ensure_owner(conn, owner)
-    key_id = uuid7()
+    key_id = key_id or uuid7()
     written = conn.execute(
         insert(api_keys)
         .values(
@@ -100,9 +102,12 @@ def create_key(
             hint=secret[: HINT_CHARACTERS + (len(PREFIX) if secret.startswith(PREFIX) else 0)],
             expires_at=expires_at,
         )
-        .on_conflict_do_nothing(index_elements=[api_keys.c.secret_sha256])
-    )
-    if not written.rowcount:
+        .on_conflict_do_nothing()
+        .returning(api_keys.c.id)
+    ).one_or_none()
+    if written is None:
+        if conn.execute(select(api_keys.c.id).where(api_keys.c.id == key_id)).one_or_none() is not None:
+            raise IdTaken("key", key_id, remedy="Revoke it, and make another: its secret was shown once.")
         raise Conflict("There is a key with this secret already.", remedy="Use that one, or make another secret.")
     return _key(conn.execute(_keys().where(api_keys.c.id == key_id)).one()), secret
 

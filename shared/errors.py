@@ -144,6 +144,41 @@ class Conflict(GlammError):
     type_slug = "conflict"
 
 
+class UnderWay(Conflict):
+    """The same request is carried out this moment; `retry_after` is in seconds."""
+
+    title = "Under way"
+    type_slug = "under-way"
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__(
+            "A request with this Idempotency-Key is under way.",
+            field="Idempotency-Key",
+            remedy=f"Send it again in {math.ceil(retry_after)} s to get its answer.",
+        )
+        self.retry_after = retry_after
+
+
+class KeyReused(InvalidInput):
+    """An Idempotency-Key stands for one request, and this is another."""
+
+    title = "Idempotency-Key reused"
+    type_slug = "idempotency-key-reused"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("Idempotency-Key", detail, "Send a key of its own with each request; a UUID serves well.")
+
+
+class IdTaken(Conflict):
+    """What is to be made under an id that was chosen for it is there already, or something else is."""
+
+    type_slug = "id-taken"
+
+    def __init__(self, what: str, id: object, *, field: str | None = None, remedy: str | None = None) -> None:  # noqa: A002
+        other = "" if field is None else f", and its {field} is another"
+        super().__init__(f"There is a {what} {id} already{other}.", field=field, remedy=remedy)
+
+
 class Unauthenticated(GlammError):
     """No key came with the request, or one that opens nothing."""
 

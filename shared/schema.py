@@ -11,6 +11,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from shared.exports import Format
+from shared.priority import Priority
 from shared.scopes import Scope
 from shared.states import ExportState, Outcome, Stage, State
 from shared.tasks import Ask, Box, Task
@@ -30,49 +31,73 @@ class _Response(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-class GcgRequest(_Request):
-    """Grounded conversation generation: a caption whose phrases carry masks."""
-
+class _Gcg(_Request):
     task: Literal[Task.GCG]
     prompt: str | None = Field(None, description="an instruction of your own; the paper's when left out")
 
 
-class CaptionRequest(_Request):
-    """A caption without masks."""
-
+class _Caption(_Request):
     task: Literal[Task.CAPTION]
     prompt: str | None = Field(None, description="an instruction of your own; the paper's when left out")
 
 
-class RefsegRequest(_Request):
-    """Referring expression segmentation: one answer, with one mask at most, for each expression."""
-
+class _Refseg(_Request):
     task: Literal[Task.REFSEG]
     expressions: list[str] = Field(description="what to segment, such as 'the dog on the left'")
 
 
-class RegionCaptionRequest(_Request):
-    """One description for each box."""
-
+class _RegionCaption(_Request):
     task: Literal[Task.REGION_CAPTION]
     boxes: list[Box] = Field(description="the regions to describe")
     prompt: str | None = Field(None, description="an instruction of your own; the paper's when left out")
 
 
-class VqaRequest(_Request):
-    """A free question, maybe about boxes. The answer carries masks where the model grounds it."""
-
+class _Vqa(_Request):
     task: Literal[Task.VQA]
     question: str = Field(description="<box1>, <box2> … in it name the boxes; boxes not named follow at its end")
     boxes: list[Box] = Field([], description="what the question is about")
 
 
-class GroundRequest(_Request):
-    """Phrase grounding: the caption comes back, its phrases tied to masks."""
-
+class _Ground(_Request):
     task: Literal[Task.GROUND]
     caption: str
     phrases: list[str] = Field([], description="words of the caption, in its order; the model chooses when left out")
+
+
+class Terms(_Request):
+    """How a job is to be worked off, whatever it asks."""
+
+    expires_in: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="seconds in which the job has to be finished, or it fails; the service's own time when left out",
+    )
+    priority: Priority = Field(Priority.INTERACTIVE, description="bulk jobs let every interactive one pass")
+
+
+class GcgRequest(_Gcg, Terms):
+    """Grounded conversation generation: a caption whose phrases carry masks."""
+
+
+class CaptionRequest(_Caption, Terms):
+    """A caption without masks."""
+
+
+class RefsegRequest(_Refseg, Terms):
+    """Referring expression segmentation: one answer, with one mask at most, for each expression."""
+
+
+class RegionCaptionRequest(_RegionCaption, Terms):
+    """One description for each box."""
+
+
+class VqaRequest(_Vqa, Terms):
+    """A free question, maybe about boxes. The answer carries masks where the model grounds it."""
+
+
+class GroundRequest(_Ground, Terms):
+    """Phrase grounding: the caption comes back, its phrases tied to masks."""
 
 
 class OnImage(_Request):
@@ -167,9 +192,7 @@ class BatchOptions(_Request):
     """What holds for a batch as a whole."""
 
     name: str = Field("", max_length=200, pattern=r"^[^\x00]*$", description="for people to tell it by")
-    priority: Literal["bulk", "interactive"] = Field(
-        "bulk", description="interactive jobs, of whomever, go before bulk ones"
-    )
+    priority: Priority = Field(Priority.BULK, description="interactive jobs, of whomever, go before bulk ones")
     on_invalid: Literal["reject", "skip"] = Field(
         "reject", description="whether a line that is wrong keeps the whole batch out, or is left out and reported"
     )
@@ -199,27 +222,27 @@ class BatchRequest(BatchOptions):
         return self
 
 
-class GcgAsked(GcgRequest, extra="ignore"):
+class GcgAsked(_Gcg, extra="ignore"):
     pass
 
 
-class CaptionAsked(CaptionRequest, extra="ignore"):
+class CaptionAsked(_Caption, extra="ignore"):
     pass
 
 
-class RefsegAsked(RefsegRequest, extra="ignore"):
+class RefsegAsked(_Refseg, extra="ignore"):
     pass
 
 
-class RegionCaptionAsked(RegionCaptionRequest, extra="ignore"):
+class RegionCaptionAsked(_RegionCaption, extra="ignore"):
     pass
 
 
-class VqaAsked(VqaRequest, extra="ignore"):
+class VqaAsked(_Vqa, extra="ignore"):
     pass
 
 
-class GroundAsked(GroundRequest, extra="ignore"):
+class GroundAsked(_Ground, extra="ignore"):
     pass
 
 
@@ -245,22 +268,22 @@ class UploadsRequest(_Request):
     images: list[Upload] = Field(min_length=1, max_length=1000)
 
 
-def to_ask(request: AskRequest) -> Ask:
-    """The request as the service keeps it; an image's id is left aside."""
-    boxes = tuple(request.boxes) if isinstance(request, RegionCaptionRequest | VqaRequest) else ()
+def to_ask(request: AskRequest | Asked) -> Ask:
+    """What the request asks, as the service keeps it; its image and its terms are left aside."""
+    boxes = tuple(request.boxes) if isinstance(request, _RegionCaption | _Vqa) else ()
     match request:
-        case RefsegRequest():
+        case _Refseg():
             return Ask(request.task, expressions=tuple(request.expressions))
-        case VqaRequest():
+        case _Vqa():
             return Ask(request.task, request.question, boxes)
-        case GroundRequest():
+        case _Ground():
             return Ask(request.task, request.caption, phrases=tuple(request.phrases))
         case _:
             return Ask(request.task, request.prompt, boxes)
 
 
 def from_ask(ask: Ask) -> Asked:
-    """The counterpart of `to_ask`; its JSON is a request as well."""
+    """The counterpart of `to_ask`; its JSON is a request as well, on the terms that stand where none are named."""
     match ask.task:
         case Task.REFSEG:
             return RefsegAsked(task=ask.task, expressions=list(ask.expressions))
@@ -457,7 +480,9 @@ class Job(_Response):
     source: str | None = Field(None, description="where it is, or was, taken in from")
     custom_id: str | None = Field(None, description="what the client calls the job within its batch")
     turn: int | None = Field(description="1 for the first of its conversation, null outside of one")
+    priority: Priority
     created_at: datetime
+    expires_at: datetime = Field(description="when it fails, unless it is finished by then")
     finished_at: datetime | None
     queue_position: int | None
     progress: float
@@ -491,7 +516,7 @@ class Batch(_Response):
     id: UUID
     name: str
     state: Literal["running", "paused", "canceled", "finished"]
-    priority: Literal["bulk", "interactive"]
+    priority: Priority
     created_at: datetime
     expires_at: datetime
     finished_at: datetime | None
@@ -528,6 +553,30 @@ class BatchJob(_Response):
 
 class BatchJobs(_Response):
     jobs: list[BatchJob]
+    next: str | None = Field(description="the `cursor` of the next page; null on the last")
+
+
+class JobSummary(_Response):
+    """A job in a list; its stages and its result are at `links.self`."""
+
+    id: UUID
+    task: Task
+    request: Asked
+    state: State
+    image: Image | None
+    source: str | None
+    custom_id: str | None
+    turn: int | None
+    priority: Priority
+    created_at: datetime
+    expires_at: datetime
+    finished_at: datetime | None
+    error: Failure | None
+    links: Links
+
+
+class JobPage(_Response):
+    jobs: list[JobSummary]
     next: str | None = Field(description="the `cursor` of the next page; null on the last")
 
 

@@ -93,6 +93,9 @@ class Settings(BaseSettings):
     sweep_seconds: float = Field(default=5.0, gt=0)
     resend_seconds: float = Field(default=30.0, gt=0)
     job_ttl_seconds: float = Field(default=7 * 24 * 3600.0, gt=0)
+    idempotency_key_seconds: float = Field(
+        default=24 * 3600.0, gt=0, description="how long an answer is kept for repetitions of its request"
+    )
     feature_ttl_seconds: int = Field(default=3600, gt=0)
 
     export_folder: Path | None = Field(

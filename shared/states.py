@@ -1,6 +1,6 @@
 """The states a job passes through and the stages that do its work."""
 
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 
 
 class State(StrEnum):
@@ -48,13 +48,6 @@ class Outcome(StrEnum):
     REWOUND = "rewound"
     LOST = "lost"
     CANCELED = "canceled"
-
-
-class Priority(IntEnum):
-    """Of a job or batch. What people wait for goes before what they come back for."""
-
-    BULK = 0
-    INTERACTIVE = 10
 
 
 class BatchState(StrEnum):

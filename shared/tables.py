@@ -219,6 +219,7 @@ jobs = Table(
     Index("ix_jobs_in_flight", "state", "sent_at", postgresql_where=text(_in_flight)),
     Index("ix_jobs_expiry", "expires_at", postgresql_where=text("finished_at IS NULL")),
     Index("uq_jobs_lease_token", "lease_token", unique=True, postgresql_where=text("lease_token IS NOT NULL")),
+    Index("ix_jobs_of_owner", "owner_id", "created_at", "id"),
 )
 
 stage_runs = Table(
@@ -328,4 +329,27 @@ exports = Table(
         postgresql_where=text("state IN ('queued', 'running')"),
     ),
     Index("ix_exports_expiry", "expires_at", postgresql_where=text("expires_at IS NOT NULL")),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("owner_id", Uuid, ForeignKey("owners.id"), primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("operation", Text, nullable=False, comment="method and path of the request that the key stands for"),
+    Column("token", Uuid, nullable=False, comment="of the claim that last began to carry it out"),
+    Column("resource_id", Uuid, nullable=False, comment="reserved for what the request makes"),
+    Column("leased_until", _time, comment="none once it is done"),
+    Column("fingerprint", LargeBinary, comment="of the request; with the next four, once it is done"),
+    Column("request_bytes", BigInteger),
+    Column("status", Integer),
+    Column("headers", _json),
+    Column("body", LargeBinary, comment="none of an answer that must not be kept"),
+    Column("created_at", _time, nullable=False, server_default=func.now()),
+    Column("expires_at", _time, nullable=False),
+    CheckConstraint("num_nulls(fingerprint, request_bytes, status, headers) IN (0, 4)", name="answer_whole"),
+    CheckConstraint("(leased_until IS NULL) = (status IS NOT NULL)", name="done_or_under_way"),
+    CheckConstraint("octet_length(fingerprint) = 32", name="fingerprint_is_sha256"),
+    Index("ix_idempotency_keys_token", "token", unique=True),
+    Index("ix_idempotency_keys_expires_at", "expires_at"),
 )

@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -16,6 +17,8 @@ from shared.transactions import Transactions
 from workers.engine import Ticket
 
 log = get_logger(__name__)
+
+_REMEMBERED = 1000
 
 
 class Hold:
@@ -68,6 +71,8 @@ class Leases:
         self.longest = longest
         self._lock = threading.Lock()
         self._holds: dict[UUID, Hold] = {}
+        # A job may end between its claim and its entry here.
+        self._ended: deque[UUID] = deque(maxlen=_REMEMBERED)
 
     @contextmanager
     def hold(self, run: Run) -> Iterator[Hold]:
@@ -75,16 +80,29 @@ class Leases:
         hold = Hold(run, self.longest)
         with self._lock:
             self._holds[run.token] = hold
+            ended = run.job_id in self._ended
         try:
+            if ended:
+                self._renew({run.token: hold})
             yield hold
         finally:
             with self._lock:
                 del self._holds[run.token]
 
+    def look_at(self, job_ids: Collection[UUID]) -> None:
+        """Jobs are said to have ended: those of them that run here are renewed now, or cancelled if it is so."""
+        with self._lock:
+            self._ended.extend(job_ids)
+            holds = {token: hold for token, hold in self._holds.items() if hold.run.job_id in job_ids}
+        self._renew(holds)
+
     def renew(self) -> None:
         """Extend all leases at once. A run whose lease is gone has its work cancelled."""
         with self._lock:
             holds = {token: hold for token, hold in self._holds.items() if hold.gets_on}
+        self._renew(holds)
+
+    def _renew(self, holds: Mapping[UUID, Hold]) -> None:
         if not holds:
             return
         try:

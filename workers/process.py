@@ -20,6 +20,7 @@ from shared.logs import get_logger
 from shared.queue import celery_app, send, serve
 from shared.settings import Settings
 from shared.transactions import Transactions
+from workers.ears import Ears
 from workers.leases import Leases
 from workers.lifecycle import Lifecycle
 from workers.pool import WakingPool
@@ -55,6 +56,7 @@ class WorkerProcess:
         # A renewal that waited longer than a beat would only delay the next one.
         renewing = Transactions(self._database, patience=settings.heartbeat_seconds / 2)
         self._leases = Leases(renewing, lease, longest=settings.watchdog_seconds)
+        self._ears = Ears(settings.database_url, self._leases)
         self._app = celery_app(settings.broker_url)
         transactions = Transactions(self._database, patience=settings.lease_seconds)
         self._lifecycles = [
@@ -91,6 +93,7 @@ class WorkerProcess:
             self._controller.start()
         finally:
             self._ended.set()
+            self._ears.close()
             self._health.remove()
             self._database.dispose()
         log.info("stopped")

@@ -93,7 +93,7 @@ async def read_submission(request: Request, limits: Limits) -> Submission:
         raise from_pydantic(error, of_tasks=True) from error
     raise UnsupportedMedia(
         "Content-Type",
-        f"POST /jobs does not read {kind or 'a body without a type'}.",
+        f"{request.method} {request.url.path} does not read {kind or 'a body without a type'}.",
         "Send application/json with image_id, or multipart/form-data with the file 'image'.",
     )
 

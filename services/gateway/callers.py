@@ -33,7 +33,9 @@ def _requires(scope: Scope) -> Callable[..., Awaitable[Principal]]:
                 field="Authorization",
                 remedy=f"Use a key with the scope {scope}.",
             )
-        request.state.rate = gateway.keyring.rates.take(principal)
+        # Before it is judged, for a refusal tells it as well.
+        request.state.rate = rate = gateway.keyring.rates.take(principal)
+        rate.require()
         return principal
 
     return caller

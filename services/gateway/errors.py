@@ -13,6 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
+from starlette.routing import BaseRoute, Match
 
 from shared.errors import (
     PROBLEM_TYPE,
@@ -23,12 +24,14 @@ from shared.errors import (
     Problem,
     Unauthenticated,
     Unavailable,
+    UnderWay,
 )
 from shared.logs import get_logger
 from shared.tasks import Task
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 _REMEDIES = {
     "missing": "Send this field.",
@@ -118,7 +121,7 @@ async def _on_own(_: Request, error: Exception) -> JSONResponse:
     problem = error.to_problem()
     if isinstance(error, Unauthenticated):
         return response(problem, {"WWW-Authenticate": "Bearer"})
-    if isinstance(error, LimitReached) and error.retry_after is not None:
+    if isinstance(error, LimitReached | UnderWay) and error.retry_after is not None:
         return response(problem, {"Retry-After": str(math.ceil(error.retry_after))})
     if problem.status < 500:
         return response(problem)
@@ -143,14 +146,22 @@ async def _on_http(request: Request, error: Exception) -> JSONResponse:
             remedy="See /docs.",
         )
     elif error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "another method")
+        allowed = ", ".join(_methods(request))
         detail = f"{request.method} is not possible at {request.url.path}."
         problem = Problem(
             f"{PROBLEM_TYPE}method-not-allowed", "Method not allowed", 405, detail, remedy=f"Use {allowed}."
         )
+        return response(problem, {"Allow": allowed})
     else:
         problem = Problem("about:blank", str(error.detail), error.status_code, str(error.detail))
     return response(problem, error.headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """What is possible at the path; Starlette names the methods of one of its routes alone."""
+    routes: list[BaseRoute] = request.app.routes
+    scopes = {method: {**request.scope, "method": method} for method in _METHODS}
+    return [m for m, scope in scopes.items() if any(route.matches(scope)[0] is Match.FULL for route in routes)]
 
 
 async def _on_disconnect(_: Request, error: Exception) -> JSONResponse:

@@ -75,11 +75,23 @@ class Gateway:
 
     async def job(self, job_id: UUID, owner_id: UUID) -> jobs.JobView:
         """Raises NotFound, also of a job that is another's."""
-        async with self.engine.connect() as connection:
-            view = await connection.run_sync(jobs.get, job_id, owner_id)
+        view = await self.find_job(job_id, owner_id)
         if view is None:
             raise NotFound("job", job_id)
         return view
+
+    async def find_job(self, job_id: UUID, owner_id: UUID) -> jobs.JobView | None:
+        """The owner's job of that id, if there is one."""
+        async with self.engine.connect() as connection:
+            return await connection.run_sync(jobs.get, job_id, owner_id)
+
+    async def job_version(self, job_id: UUID, owner_id: UUID) -> str:
+        """What `job` would give as its version, for less. Raises NotFound."""
+        async with self.engine.connect() as connection:
+            version = await connection.run_sync(jobs.get_version, job_id, owner_id)
+        if version is None:
+            raise NotFound("job", job_id)
+        return version
 
     async def finished_job(self, job_id: UUID, owner_id: UUID, seconds: float) -> jobs.JobView:
         """The owner's job once it is finished, or as it is after so many seconds or when the gateway stops."""

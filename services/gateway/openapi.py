@@ -15,12 +15,14 @@ from shared.errors import (
     Conflict,
     Forbidden,
     GlammError,
+    IdTaken,
     InvalidInput,
     LimitReached,
     NotFound,
     TooLarge,
     Unauthenticated,
     Unavailable,
+    UnderWay,
     UnsupportedMedia,
 )
 
@@ -35,6 +37,7 @@ _URL = f"/jobs/{_JOB_ID}"
 _IMAGE = {"id": _IMAGE_ID, "width": 512, "height": 384, "media_type": "image/png"}
 
 STORED_IMAGE = {**_IMAGE, "bytes": 201_344, "created": True}
+KNOWN_IMAGE = {**STORED_IMAGE, "created": False}
 
 _UPLOAD = {"sha256": _IMAGE_ID, "bytes": 201_344, "media_type": "image/png"}
 UPLOAD_REQUESTS: dict[str, dict[str, Any]] = {"one image": {"value": {"images": [_UPLOAD]}}}
@@ -62,7 +65,9 @@ QUEUED_JOB: dict[str, Any] = {
     "source": None,
     "custom_id": None,
     "turn": None,
+    "priority": "interactive",
     "created_at": "2026-01-31T12:00:00Z",
+    "expires_at": "2026-02-07T12:00:00Z",
     "finished_at": None,
     "queue_position": 1,
     "progress": 0.0,
@@ -127,6 +132,23 @@ FINISHED_JOB: dict[str, Any] = {
         "model": "scenes-1f0c2a",
     },
     "links": {**QUEUED_JOB["links"], "overlay": f"{_URL}/overlay.png"},
+}
+
+CANCELED_JOB = {
+    **QUEUED_JOB,
+    "state": "canceled",
+    "finished_at": "2026-01-31T12:00:00.9Z",
+    "queue_position": None,
+}
+JOB_PAGE = {
+    "jobs": [
+        {
+            name: value
+            for name, value in FINISHED_JOB.items()
+            if name not in ("queue_position", "progress", "stages", "result")
+        }
+    ],
+    "next": "MjAyNi0wMS0zMSAxMjowMDowMCswMDowMCAwMTk4YzBkZQ",
 }
 
 _CONVERSATION_ID = "0198c0de-5a1d-7abc-8def-0123456789ab"
@@ -209,6 +231,13 @@ MANIFEST = (
     f'{{"custom_id": "1", "image_id": "{_IMAGE_ID}", "task": "gcg"}}\n'
     '{"custom_id": "2", "s3_uri": "s3://photos/june/0001.jpg", "task": "vqa", "question": "What is this?"}\n'
 )
+FINISHED_TURN: dict[str, Any] = {
+    **FINISHED_JOB,
+    "task": "vqa",
+    "request": _QUESTION,
+    "turn": 1,
+    "links": {**FINISHED_JOB["links"], "conversation": f"/conversations/{_CONVERSATION_ID}"},
+}
 
 KEY: dict[str, Any] = {
     "id": "0198c0de-5a1c-7abc-8def-0123456789ab",
@@ -271,6 +300,7 @@ TURN_REQUESTS: dict[str, dict[str, Any]] = {
             "boxes": [[120, 96, 184, 160], [0, 200, 512, 384]],
         }
     },
+    "one of many, within an hour": {"value": {"task": "gcg", "expires_in": 3600, "priority": "bulk"}},
     "phrase grounding": {"value": {"task": "ground", "caption": "A red ball on the grass."}},
     "grounding of given phrases": {
         "value": {"task": "ground", "caption": "A red ball on the grass.", "phrases": ["the grass"]}
@@ -288,6 +318,43 @@ _BODIES = (
     schema.OwnerLimits,
     schema.BatchRequest,
     schema.UploadsRequest,
+)
+
+_HEADERS: dict[str, tuple[str, str | None]] = {
+    "ETag": ("for If-None-Match", 'W/"5f1d7a84db00d2fce00b31a7"'),
+    "Idempotency-Replayed": ("`true` for the answer of an earlier request with the same Idempotency-Key", "true"),
+    "Location": ("the path of what the request made", None),
+    "Preference-Applied": ("how long the request was ready to wait", "wait=30"),
+    "RateLimit": ("what may be sent at once, and in how many seconds all of it may be again", '"owner";r=599;t=1'),
+    "RateLimit-Policy": ("requests in a window of so many seconds", '"owner";q=600;w=60'),
+    "Retry-After": ("seconds", "2"),
+}
+OF_A_WAIT = ("Preference-Applied",)
+OF_A_NEW_ONE = ("Location", "Idempotency-Replayed")
+OF_A_NEW_JOB = (*OF_A_NEW_ONE, *OF_A_WAIT)
+OF_A_TAGGED_ANSWER = ("ETag",)
+_OF_A_PROBLEM = {409: ("Retry-After",), 429: ("RateLimit", "RateLimit-Policy", "Retry-After"), 503: ("Retry-After",)}
+
+NOT_ARRIVED = (
+    "The image was declared as an upload and has not arrived, or a request with the same Idempotency-Key is under way",
+    Conflict("The image was declared as an upload and has not arrived.", remedy="PUT its bytes to the URL first."),
+)
+UNDER_WAY = ("A request with the same Idempotency-Key is under way, or made something else before", UnderWay(2))
+ANOTHER_REQUEST = (
+    "The id has a job of another request, and `field` is where they differ",
+    IdTaken("job", _JOB_ID, field="task", remedy="Send what was sent first, or choose another id."),
+)
+NO_TURN_NOW = (
+    "A turn is not finished, the image was deleted, or a request with the same Idempotency-Key is under way",
+    Conflict(f"The conversation's turn {_JOB_ID} is not finished.", remedy=f"Wait: GET {_URL}?wait=30."),
+)
+KEY_MADE = (
+    "A request with the same Idempotency-Key is under way, or has made the key and shown its secret",
+    Conflict(
+        f"This request has made the key {KEY['id']}, and showed its secret then.",
+        field="Idempotency-Key",
+        remedy="Revoke that key, and make another with an Idempotency-Key of its own.",
+    ),
 )
 
 _PROBLEMS: dict[int, tuple[str, GlammError]] = {
@@ -326,23 +393,44 @@ _PROBLEMS: dict[int, tuple[str, GlammError]] = {
 }
 
 
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Documented problem responses of a route."""
+def headers(*names: str) -> dict[str, Any]:
+    """Of an answer."""
+    described = ((name, *_HEADERS[name]) for name in names)
+    return {
+        name: {"description": what, "schema": {"type": "string"}} | ({} if example is None else {"example": example})
+        for name, what, example in described
+    }
+
+
+NOT_MODIFIED: dict[str, Any] = {
+    "description": "It is as the request knows it (If-None-Match)",
+    "headers": headers(*OF_A_TAGGED_ANSWER),
+}
+
+
+def problems(*statuses: int, conflict: tuple[str, GlammError] | None = None) -> dict[int | str, dict[str, Any]]:
+    """Documented problem responses of a route. conflict: what 409 means there, and an example."""
     documented: dict[int | str, dict[str, Any]] = {}
     for status in statuses:
-        description, error = _PROBLEMS[status]
+        description, error = conflict if conflict is not None and status == 409 else _PROBLEMS[status]
         content = {"schema": {"$ref": _REF.format(model="Problem")}, "example": error.to_problem().to_json()}
         documented[status] = {"description": description, "content": {MEDIA_TYPE: content}}
+        if names := _OF_A_PROBLEM.get(status):
+            documented[status]["headers"] = headers(*names)
     return documented
 
 
-def guarded(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def guarded(*statuses: int, conflict: tuple[str, GlammError] | None = None) -> dict[int | str, dict[str, Any]]:
     """Those of a route that wants a key."""
-    return problems(401, 403, *statuses, 429)
+    return problems(401, 403, *statuses, 429, conflict=conflict)
 
 
-def example(description: str, value: Any) -> dict[str, Any]:
-    return {"description": description, "content": {"application/json": {"example": value}}}
+def example(description: str, value: Any, *named: str, model: type[BaseModel] | None = None) -> dict[str, Any]:
+    """named: headers that the answer may have. model: of an answer that is not the route's first one."""
+    described = {"description": description, "content": {"application/json": {"example": value}}}
+    if named:
+        described["headers"] = headers(*named)
+    return described if model is None else {**described, "model": model}
 
 
 def form(**properties: Any) -> dict[str, Any]:
@@ -360,6 +448,8 @@ JOB_FORM = {
         boxes={"type": "string", "description": "JSON", "example": "[[120, 96, 184, 160]]"},
         expressions={"type": "string", "description": "JSON", "example": '["the ball on the left"]'},
         phrases={"type": "string", "description": "JSON", "example": '["the grass"]'},
+        expires_in={"type": "string", "description": "seconds", "example": "3600"},
+        priority={"$ref": _REF.format(model="Priority")},
     ),
     "required": ["task"],
     "oneOf": [{"required": ["image"]}, {"required": ["image_id"]}],

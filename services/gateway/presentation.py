@@ -5,7 +5,8 @@ from dataclasses import asdict
 from uuid import UUID
 
 from shared import access, batches, exports, jobs, schema
-from shared.states import Priority
+from shared.priority import Priority
+from shared.states import State
 from shared.stored_images import ImageRow
 from shared.tasks import Ask
 
@@ -38,20 +39,46 @@ def job_json(view: jobs.JobView, root: str = "") -> schema.Job:
         source=view.source,
         custom_id=view.custom_id,
         turn=view.turn,
+        priority=Priority.of(view.priority),
         created_at=view.created_at,
+        expires_at=view.expires_at,
         finished_at=view.finished_at,
         queue_position=view.queue_position,
         progress=view.progress,
         stages=[_stage(run) for run in view.stages],
         error=_failure(view.error) if view.error else None,
         result=_result(view.ask, view.result, url, overlay) if view.result else None,
-        links=schema.Links(
-            self=url,
-            image=f"{root}/images/{view.image.id}" if view.image else None,
-            overlay=overlay if view.result else None,
-            conversation=f"{root}/conversations/{view.conversation_id}" if view.conversation_id else None,
-            batch=f"{root}/batches/{view.batch_id}" if view.batch_id else None,
-        ),
+        links=_links(view, root),
+    )
+
+
+def job_summary_json(entry: jobs.JobEntry, root: str = "") -> schema.JobSummary:
+    return schema.JobSummary(
+        id=entry.id,
+        task=entry.ask.task,
+        request=schema.from_ask(entry.ask),
+        state=entry.state,
+        image=_image(entry.image) if entry.image else None,
+        source=entry.source,
+        custom_id=entry.custom_id,
+        turn=entry.turn,
+        priority=Priority.of(entry.priority),
+        created_at=entry.created_at,
+        expires_at=entry.expires_at,
+        finished_at=entry.finished_at,
+        error=_failure(entry.error) if entry.error else None,
+        links=_links(entry, root),
+    )
+
+
+def _links(job: jobs.JobView | jobs.JobEntry, root: str) -> schema.Links:
+    url = f"{root}/jobs/{job.id}"
+    return schema.Links(
+        self=url,
+        image=f"{root}/images/{job.image.id}" if job.image else None,
+        overlay=f"{url}/overlay.png" if job.state is State.SUCCEEDED else None,
+        conversation=f"{root}/conversations/{job.conversation_id}" if job.conversation_id else None,
+        batch=f"{root}/batches/{job.batch_id}" if job.batch_id else None,
     )
 
 
@@ -61,7 +88,7 @@ def batch_json(view: batches.BatchView, root: str = "") -> schema.Batch:
         id=view.id,
         name=view.name,
         state="finished" if view.finished_at is not None else view.state.value,
-        priority="interactive" if view.priority >= Priority.INTERACTIVE else "bulk",
+        priority=Priority.of(view.priority),
         created_at=view.created_at,
         expires_at=view.expires_at,
         finished_at=view.finished_at,

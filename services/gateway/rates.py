@@ -15,11 +15,26 @@ _SWEEP_EVERY = 10_000
 
 @dataclass(frozen=True)
 class Rate:
-    """limit: requests a minute; remaining: what could be sent at once; reset: seconds until all of it can be again."""
+    """limit: requests a minute; remaining: what could be sent at once; reset: seconds until all of it can be again.
+
+    retry_after: seconds until another request may come, where this one is too many.
+    """
 
     limit: int
     remaining: int
     reset: float
+    retry_after: float | None = None
+
+    def require(self) -> None:
+        """Raises LimitReached for a request that is too many."""
+        if self.retry_after is not None:
+            raise LimitReached(
+                "requests_per_minute",
+                self.limit,
+                "requests a minute",
+                "Send fewer at a time, or many jobs in one batch.",
+                retry_after=self.retry_after,
+            )
 
     def headers(self) -> dict[str, str]:
         """As draft-ietf-httpapi-ratelimit-headers has them."""
@@ -42,18 +57,12 @@ class Rates:
         self._taken = 0
 
     def take(self, principal: Principal) -> Rate:
-        """Count one request. Raises LimitReached, with the seconds to wait."""
+        """Count one request, unless it is too many."""
         limit = principal.limits.requests_per_minute or self._default
         each, now = WINDOW_SECONDS / limit, self._clock()
         empty_at = max(self._empty_at.get(principal.owner_id, now), now) + each
         if empty_at - now > WINDOW_SECONDS + each / 2:
-            raise LimitReached(
-                "requests_per_minute",
-                limit,
-                "requests a minute",
-                "Send fewer at a time, or many jobs in one batch.",
-                retry_after=empty_at - now - WINDOW_SECONDS,
-            )
+            return Rate(limit, 0, empty_at - each - now, retry_after=empty_at - now - WINDOW_SECONDS)
         self._empty_at[principal.owner_id] = empty_at
         self._sweep(now)
         return Rate(limit, int((WINDOW_SECONDS - (empty_at - now)) / each + 0.5), empty_at - now)

@@ -8,6 +8,7 @@ from functools import partial
 from services.scheduler.cleaning import Cleaner
 from services.scheduler.election import Election
 from services.scheduler.exporter import Exporter
+from services.scheduler.forgetting import forget
 from shared import batches, jobs
 from shared.database import Listener, Notification, create_engine
 from shared.errors import Unavailable
@@ -89,7 +90,7 @@ class Scheduler:
             log.debug("batches.more_to_do")
 
     def sweep(self) -> None:
-        """Expire what is too old and find what nobody works on. Raises Unavailable."""
+        """Expire what is too old, find what nobody works on, and forget what is past its time. Raises Unavailable."""
         self._cleaner.start_round()
         while expired := self._transactions.run(jobs.expire):
             log.info("jobs.expired", jobs=expired)
@@ -102,6 +103,7 @@ class Scheduler:
             with job_context(message.job_id, message.stage):
                 log.info("message.sent_again", attempt=message.attempt)
         self._send_all(swept.resend)
+        forget(self._transactions)
 
     def _send_all(self, messages: Sequence[Message]) -> None:
         """What cannot be sent now the sweep will find: its jobs wait where the messages say."""

@@ -36,15 +36,22 @@ _REPORTED = 100
 async def create(
     connection: AsyncConnection, new: NewBatch, rows: Iterable[bytes], faults: Sequence[LineFault]
 ) -> UUID:
-    """Store a batch within the caller's transaction.
+    """Store a batch within the caller's transaction; one that has `new.id` already stays as it is.
 
     rows: CSV in the order of INCOMING. faults: lines that were wrong before they got here.
 
     Raises InvalidLines where lines are wrong that may not be left out, InvalidInput where no line is left, and
     LimitReached when too many of the owner's jobs wait.
     """
+    if new.id is not None and await connection.run_sync(_exists, new.id, new.owner_id):
+        return new.id
     await _copy(connection, rows)
     return await connection.run_sync(_create, new, faults)
+
+
+def _exists(conn: Connection, batch_id: UUID, owner_id: UUID) -> bool:
+    found = select(batches.c.id).where(batches.c.id == batch_id, batches.c.owner_id == owner_id)
+    return conn.execute(found).one_or_none() is not None
 
 
 async def _copy(connection: AsyncConnection, rows: Iterable[bytes]) -> None:
@@ -73,7 +80,7 @@ def _create(conn: Connection, new: NewBatch, before: Sequence[LineFault]) -> UUI
         what = "No line of the manifest is a job." if faults else "There is no image in it."
         raise InvalidInput("body", what, "Send one job at least.")
     _require_room(conn, new, count)
-    batch_id = uuid7()
+    batch_id = new.id or uuid7()
     values = {"id": batch_id, "owner_id": new.owner_id, "name": new.name, "priority": new.priority, "jobs": count}
     conn.execute(insert(batches).values(**values, expires_at=now + new.ttl))
     if faults:

@@ -14,7 +14,7 @@ class NewBatch:
     """ttl: how long its jobs may take from now until they are finished.
 
     skip: leave lines out that are wrong; else one such line keeps everything from being stored. most_queued: how many
-    jobs of the owner may wait, these included; None for any number.
+    jobs of the owner may wait, these included; None for any number. id: one that was reserved for it, if any.
     """
 
     owner_id: UUID
@@ -23,6 +23,7 @@ class NewBatch:
     ttl: timedelta
     skip: bool = False
     most_queued: int | None = None
+    id: UUID | None = None
 
 
 @dataclass(frozen=True)

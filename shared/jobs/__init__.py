@@ -17,6 +17,8 @@ from shared.jobs.records import (
     Failure,
     Generation,
     ImageView,
+    JobEntry,
+    JobFilter,
     JobView,
     Message,
     NewJob,
@@ -43,7 +45,7 @@ from shared.jobs.runs import (
     take_in,
 )
 from shared.jobs.schedule import cancel, cancel_all, create, expire, sweep, withdraw_image, withdrawn
-from shared.jobs.views import get, get_conversation
+from shared.jobs.views import get, get_conversation, get_page, get_version
 from shared.states import Outcome, Stage, State
 
 __all__ = [
@@ -52,6 +54,8 @@ __all__ = [
     "Failure",
     "Generation",
     "ImageView",
+    "JobEntry",
+    "JobFilter",
     "JobView",
     "Message",
     "NewJob",
@@ -80,6 +84,8 @@ __all__ = [
     "fail",
     "get",
     "get_conversation",
+    "get_page",
+    "get_version",
     "give_back",
     "renew",
     "results_of",

@@ -26,7 +26,8 @@ from sqlalchemy import (
 
 from shared.jobs.records import Message
 from shared.jobs.statements import announced, in_flight, now, queued
-from shared.states import BatchState, Priority, Stage, State
+from shared.priority import Priority
+from shared.states import BatchState, Stage, State
 from shared.tables import batches, jobs, owners
 
 _LOCK = 0x676C_616D_6D01
@@ -48,7 +49,7 @@ def admit(conn: Connection, window: int, reserve: int = 0) -> list[Message]:
     order = _in_order(room + reserve)
     chosen = (
         select(order.c.id)
-        .where(or_(order.c.place <= room, order.c.priority >= Priority.INTERACTIVE))
+        .where(or_(order.c.place <= room, order.c.priority >= Priority.INTERACTIVE.rank))
         .where(order.c.place <= room + reserve)
         .cte("chosen")
         .prefix_with("MATERIALIZED")

@@ -2,10 +2,10 @@
 
 from uuid import UUID
 
-from sqlalchemy import Connection, func, insert, literal, select
-from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy import Connection, func, literal, select
+from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 
-from shared.errors import Conflict, NotFound
+from shared.errors import Conflict, IdTaken, NotFound
 from shared.ids import uuid7
 from shared.jobs.records import NewJob, PastTurn
 from shared.jobs.schedule import create
@@ -14,16 +14,25 @@ from shared.tables import LOCAL_OWNER, answers, conversations, images, jobs
 from shared.tasks import Ask
 
 
-def begin(conn: Connection, image_id: str, owner_id: UUID = LOCAL_OWNER) -> UUID:
-    """Open a conversation about a stored image. Raises NotFound when the owner has no such image, or no more."""
-    conversation_id = uuid7()
+def begin(conn: Connection, image_id: str, owner_id: UUID = LOCAL_OWNER, conversation_id: UUID | None = None) -> UUID:
+    """Open a conversation about a stored image, under an id that may be chosen for it.
+
+    Raises NotFound when the owner has no such image, or no more, and IdTaken when the id has a conversation.
+    """
+    conversation_id = conversation_id or uuid7()
     row = select(literal(conversation_id), images.c.id, images.c.owner_id).where(
         images.c.id == image_id, images.c.owner_id == owner_id, images.c.deleted_at.is_(None)
     )
     begun = conn.execute(
-        insert(conversations).from_select(["id", "image_id", "owner_id"], row).returning(conversations.c.id)
+        insert(conversations)
+        .from_select(["id", "image_id", "owner_id"], row)
+        .on_conflict_do_nothing(index_elements=[conversations.c.id])
+        .returning(conversations.c.id)
     ).one_or_none()
     if begun is None:
+        known = select(conversations.c.id).where(conversations.c.id == conversation_id)
+        if conn.execute(known).one_or_none() is not None:
+            raise IdTaken("conversation", conversation_id)
         raise NotFound("image", image_id)
     return conversation_id
 
@@ -31,7 +40,8 @@ def begin(conn: Connection, image_id: str, owner_id: UUID = LOCAL_OWNER) -> UUID
 def add_turn(conn: Connection, conversation_id: UUID, new: NewJob) -> UUID:
     """Queue the next turn; one that sends two at once is told to wait for the first.
 
-    Raises NotFound for an unknown conversation, Conflict while a turn is not finished or when the image was deleted.
+    Raises NotFound for an unknown conversation, Conflict while a turn is not finished or when the image was deleted,
+    and IdTaken when there is a job under the id that was chosen.
     """
     # The row's lock makes turns of one conversation one after another.
     found = conn.execute(
@@ -41,6 +51,8 @@ def add_turn(conn: Connection, conversation_id: UUID, new: NewJob) -> UUID:
     ).one_or_none()
     if found is None:
         raise NotFound("conversation", conversation_id)
+    if new.id is not None and conn.execute(select(jobs.c.id).where(jobs.c.id == new.id)).one_or_none() is not None:
+        raise IdTaken("job", new.id)  # maybe the very turn that is not finished
     mine = jobs.c.conversation_id == conversation_id
     under_way = conn.execute(select(jobs.c.id).where(mine, jobs.c.finished_at.is_(None))).scalar()
     if under_way is not None:

@@ -7,9 +7,10 @@ from uuid import UUID
 
 from shared.errors import Problem
 from shared.masks import Rle
-from shared.states import Outcome, Priority, Stage, State
+from shared.priority import Priority
+from shared.states import Outcome, Stage, State
 from shared.tables import LOCAL_OWNER
-from shared.tasks import Ask, Box
+from shared.tasks import Ask, Box, Task
 
 
 @dataclass(frozen=True)
@@ -25,15 +26,17 @@ class Message:
 class NewJob:
     """A validated request; `ttl` is how long it may take from now until it is finished.
 
-    most_queued: how many jobs of the owner may wait, this one included; None for any number.
+    most_queued: how many jobs of the owner may wait, this one included; None for any number. id: chosen by whoever may
+    submit it more than once; None for a new one.
     """
 
     image_id: str
     ask: Ask
-    priority: int = Priority.INTERACTIVE
+    priority: int = Priority.INTERACTIVE.rank
     ttl: timedelta = timedelta(days=7)
     owner_id: UUID = LOCAL_OWNER
     most_queued: int | None = None
+    id: UUID | None = None
 
 
 @dataclass(frozen=True)
@@ -229,6 +232,7 @@ class JobView:
     `queue_position` is 1 for the next of its queue to be admitted, 10,000 for that and all behind it, and None once
     admitted; a batch is a queue, and so are all the jobs that an owner submitted one by one. `progress` is the share of
     the stages that have completed, 0 to 1. `image` is None until it is taken in from `source`.
+    `version` is another whenever any of it is.
     """
 
     id: UUID
@@ -251,6 +255,37 @@ class JobView:
     stages: tuple[StageRun, ...]
     error: Failure | None
     result: Result | None
+    version: str
+
+
+@dataclass(frozen=True)
+class JobEntry:
+    """A job in a list: what its row alone tells."""
+
+    id: UUID
+    ask: Ask
+    state: State
+    conversation_id: UUID | None
+    turn: int | None
+    batch_id: UUID | None
+    custom_id: str | None
+    priority: int
+    image: ImageView | None
+    source: str | None
+    created_at: datetime
+    finished_at: datetime | None
+    expires_at: datetime
+    error: Failure | None
+
+
+@dataclass(frozen=True)
+class JobFilter:
+    """Which of an owner's jobs to list: in any of these states, of this task, image and batch; None for all."""
+
+    states: tuple[State, ...] | None = None
+    task: Task | None = None
+    image_id: str | None = None
+    batch_id: UUID | None = None
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,11 @@
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, insert, literal, null, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, func, literal, null, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
 
 from shared.database import announcement
-from shared.errors import Expired, LimitReached, NotFound, WorkerLost
+from shared.errors import Expired, IdTaken, LimitReached, NotFound, WorkerLost
 from shared.ids import uuid7
 from shared.jobs.records import Message, NewJob, Swept
 from shared.jobs.statements import RELEASED, announced, close_runs_of, failure, in_flight, now, queued
@@ -19,29 +20,38 @@ _EXPIRY_BATCH = 1000
 def create(conn: Connection, new: NewJob, conversation_id: UUID | None = None, turn: int | None = None) -> UUID:
     """Queue a job, maybe as a turn of a conversation.
 
-    Raises NotFound when the owner has no such image, or no more, and LimitReached when too many of its jobs wait.
+    Raises NotFound when the owner has no such image, or no more, LimitReached when too many of its jobs wait, and
+    IdTaken when there is a job, anybody's, under the id that was chosen.
 
     The image's row is locked against `withdraw_image`, so that one either sees the job or is seen here.
     """
     _require_room(conn, new)
-    job_id = uuid7()
-    columns = ["id", "image_id", "task", "inputs", "conversation_id", "turn", "priority", "expires_at", "owner_id"]
-    stored = select(
-        literal(job_id),
-        images.c.id,
-        literal(new.ask.task.value),
-        literal(new.ask.inputs(), jobs.c.inputs.type),
-        literal(conversation_id, jobs.c.conversation_id.type),
-        literal(turn, jobs.c.turn.type),
-        literal(new.priority),
-        now + new.ttl,
-        images.c.owner_id,
-    ).where(images.c.id == new.image_id, images.c.owner_id == new.owner_id, images.c.deleted_at.is_(None))
+    job_id = new.id or uuid7()
+    values = {
+        "id": literal(job_id),
+        "image_id": images.c.id,
+        "task": literal(new.ask.task.value),
+        "inputs": literal(new.ask.inputs(), jobs.c.inputs.type),
+        "conversation_id": literal(conversation_id, jobs.c.conversation_id.type),
+        "turn": literal(turn, jobs.c.turn.type),
+        "priority": literal(new.priority),
+        "created_at": now,
+        "expires_at": now + new.ttl,
+        "owner_id": images.c.owner_id,
+    }
+    stored = select(*values.values()).where(
+        images.c.id == new.image_id, images.c.owner_id == new.owner_id, images.c.deleted_at.is_(None)
+    )
     row = stored.with_for_update(read=True, of=images)
     inserted = conn.execute(
-        insert(jobs).from_select(columns, row).returning(announcement(str(job_id), State.QUEUED.value))
+        insert(jobs)
+        .from_select(list(values), row)
+        .on_conflict_do_nothing(index_elements=[jobs.c.id])
+        .returning(announcement(str(job_id), State.QUEUED.value))
     )
     if inserted.one_or_none() is None:
+        if conn.execute(select(jobs.c.id).where(jobs.c.id == job_id)).one_or_none() is not None:
+            raise IdTaken("job", job_id)
         raise NotFound("image", new.image_id)
     return job_id
 
@@ -57,9 +67,13 @@ def _require_room(conn: Connection, new: NewJob) -> None:
         raise LimitReached("queued_jobs", new.most_queued, "jobs waiting", "Wait until some have been worked off.")
 
 
-def cancel(conn: Connection, job_id: UUID) -> bool:
-    """Take a job away that is not finished; whoever runs it learns so from the next renewal."""
-    return bool(cancel_all(conn, jobs.c.id == job_id))
+def cancel(conn: Connection, job_id: UUID, owner_id: UUID | None = None) -> bool:
+    """Take a job away that is not finished; whoever runs it hears of it, or learns so from the next renewal.
+
+    owner_id: of whose jobs; None for anybody's.
+    """
+    whose = [] if owner_id is None else [jobs.c.owner_id == owner_id]
+    return bool(cancel_all(conn, and_(jobs.c.id == job_id, *whose)))
 
 
 def withdraw_image(conn: Connection, image_id: str, owner_id: UUID = LOCAL_OWNER) -> str | None:

@@ -1,13 +1,23 @@
-"""A job, or a conversation, as a client sees it."""
+"""A job, or several, or a conversation, as a client sees it."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, and_, func, select, tuple_
+from sqlalchemy import Connection, Row, and_, func, literal, select, tuple_
 
 from shared.errors import Problem
-from shared.jobs.records import ConversationView, Failure, ImageView, JobView, StageRun, Timing
+from shared.jobs.records import (
+    ConversationView,
+    Failure,
+    ImageView,
+    JobEntry,
+    JobFilter,
+    JobView,
+    StageRun,
+    Timing,
+)
 from shared.jobs.results import results_of
 from shared.jobs.statements import queued
 from shared.states import Outcome, Stage, State
@@ -16,6 +26,12 @@ from shared.tasks import Ask
 
 _FARTHEST_POSITION = 10_000
 _IMAGE = [images.c[name] for name in ("object_key", "media_type", "width", "height", "deleted_at")]
+_ON_IMAGE = and_(images.c.id == jobs.c.image_id, images.c.owner_id == jobs.c.owner_id)
+_VERSION = [
+    jobs.c[name] for name in ("state", "attempt", "rewinds", "lease_token", "ready_at", "finished_at", "image_id")
+]
+"""Each move of a job changes one of them, and a renewal of its lease none."""
+_POSITION = [jobs.c[name] for name in ("id", "owner_id", "batch_id", "line", "priority", "created_at")]
 
 
 def get(conn: Connection, job_id: UUID, owner_id: UUID | None = None) -> JobView | None:
@@ -23,15 +39,15 @@ def get(conn: Connection, job_id: UUID, owner_id: UUID | None = None) -> JobView
 
     owner_id: of whose jobs; None for anybody's.
     """
-    on_image = and_(images.c.id == jobs.c.image_id, images.c.owner_id == jobs.c.owner_id)
     whose = [] if owner_id is None else [jobs.c.owner_id == owner_id]
     row = conn.execute(
-        select(jobs, *_IMAGE).outerjoin(images, on_image).where(jobs.c.id == job_id, *whose)
+        select(jobs, *_IMAGE).outerjoin(images, _ON_IMAGE).where(jobs.c.id == job_id, *whose)
     ).one_or_none()
     if row is None:
         return None
     state = State(row.state)
     runs = _stage_runs(conn, job_id) if state is not State.QUEUED else ()
+    position = _queue_position(conn, row) if state is State.QUEUED else None
     completed = {run.stage for run in runs if run.outcome is Outcome.COMPLETED}
     return JobView(
         id=row.id,
@@ -49,12 +65,62 @@ def get(conn: Connection, job_id: UUID, owner_id: UUID | None = None) -> JobView
         admitted_at=row.admitted_at,
         finished_at=row.finished_at,
         expires_at=row.expires_at,
-        queue_position=_queue_position(conn, row) if state is State.QUEUED else None,
+        queue_position=position,
         progress=len(completed) / len(Stage),
         stages=runs,
         error=_failure(row.error) if row.error else None,
         result=results_of(conn, [job_id])[job_id] if state is State.SUCCEEDED else None,
+        version=_version(row, position),
     )
+
+
+def get_version(conn: Connection, job_id: UUID, owner_id: UUID) -> str | None:
+    """The `version` that `get` would give the owner's job, from its row alone; None when there is no such job."""
+    statement = select(*_VERSION, *_POSITION).where(jobs.c.id == job_id, jobs.c.owner_id == owner_id)
+    row = conn.execute(statement).one_or_none()
+    if row is None:
+        return None
+    return _version(row, _queue_position(conn, row) if row.state == State.QUEUED else None)
+
+
+def get_page(
+    conn: Connection, owner_id: UUID, wanted: JobFilter, limit: int, after: tuple[datetime, UUID] | None = None
+) -> list[JobEntry]:
+    """The owner's jobs that the filter lets through, the newest first. after: created_at and id of the job before."""
+    conditions = [jobs.c.owner_id == owner_id]
+    if wanted.states is not None:
+        conditions.append(jobs.c.state.in_(wanted.states))
+    if wanted.task is not None:
+        conditions.append(jobs.c.task == wanted.task)
+    if wanted.image_id is not None:
+        conditions.append(jobs.c.image_id == wanted.image_id)
+    if wanted.batch_id is not None:
+        conditions.append(jobs.c.batch_id == wanted.batch_id)
+    if after is not None:
+        conditions.append(tuple_(jobs.c.created_at, jobs.c.id) < tuple_(*map(literal, after)))
+    # By age and not by id alone: an id that a client chose tells nothing of it.
+    newest = (jobs.c.created_at.desc(), jobs.c.id.desc())
+    found = select(jobs, *_IMAGE).outerjoin(images, _ON_IMAGE).where(*conditions)
+    rows = conn.execute(found.order_by(*newest).limit(limit))
+    return [
+        JobEntry(
+            id=row.id,
+            ask=Ask.restored(row.task, row.inputs),
+            state=State(row.state),
+            conversation_id=row.conversation_id,
+            turn=row.turn,
+            batch_id=row.batch_id,
+            custom_id=row.custom_id,
+            priority=row.priority,
+            image=None if row.image_id is None else _image(row),
+            source=row.source,
+            created_at=row.created_at,
+            finished_at=row.finished_at,
+            expires_at=row.expires_at,
+            error=_failure(row.error) if row.error else None,
+        )
+        for row in rows
+    ]
 
 
 def get_conversation(conn: Connection, conversation_id: UUID, owner_id: UUID | None = None) -> ConversationView | None:
@@ -68,6 +134,10 @@ def get_conversation(conn: Connection, conversation_id: UUID, owner_id: UUID | N
         return None
     turns = conn.execute(select(jobs.c.id).where(jobs.c.conversation_id == conversation_id).order_by(jobs.c.turn))
     return ConversationView(row.id, _image(row), row.created_at, tuple(turns.scalars()))
+
+
+def _version(row: Row[Any], queue_position: int | None) -> str:
+    return " ".join(str(getattr(row, column.name)) for column in _VERSION) + f" {queue_position}"
 
 
 def _image(row: Row[Any]) -> ImageView:

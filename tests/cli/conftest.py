@@ -44,6 +44,8 @@ def job() -> Callable[..., schema.Job]:
             "image": {"id": "0" * 64, "width": 64, "height": 48, "media_type": "image/png"},
             "created_at": now,
             "finished_at": now,
+            "priority": "interactive",
+            "expires_at": "2030-01-01T00:00:00Z",
             "queue_position": None,
             "progress": 1.0,
             "stages": [],

@@ -137,6 +137,12 @@ BAD_REQUESTS: dict[str, tuple[dict[str, Any], str]] = {
     "box of three numbers": ({"task": "region_caption", "boxes": [[1, 2, 3]]}, "boxes[0][3]"),
     "box of words": ({"task": "region_caption", "boxes": [["a", 2, 3, 4]]}, "boxes[0][0]"),
     "endless box": ({"task": "region_caption", "boxes": [[0, 0, 1e999, 5]]}, "boxes[0]"),
+    "no time": ({"task": "gcg", "expires_in": 0}, "expires_in"),
+    "time before now": ({"task": "gcg", "expires_in": -1}, "expires_in"),
+    "more time than a job may take": ({"task": "gcg", "expires_in": 604_801}, "expires_in"),
+    "time without an end": ({"task": "gcg", "expires_in": 1e999}, "expires_in"),
+    "time in words": ({"task": "gcg", "expires_in": "soon"}, "expires_in"),
+    "unknown priority": ({"task": "gcg", "priority": "urgent"}, "priority"),
     "misspelt field": ({"task": "gcg", "promt": "a dog"}, "promt"),
 }
 

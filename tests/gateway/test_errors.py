@@ -14,10 +14,10 @@ async def test_an_unknown_path_is_a_problem(api) -> None:
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-async def test_a_wrong_method_is_a_problem_that_names_the_right_one(api) -> None:
+async def test_a_wrong_method_is_a_problem_that_names_the_right_ones(api) -> None:
     answer = await api.put("/jobs")
     assert (answer.status_code, answer.json()["type"]) == (405, "urn:glamm:problem:method-not-allowed")
-    assert (answer.headers["Allow"], answer.json()["remedy"]) == ("POST", "Use POST.")
+    assert (answer.headers["Allow"], answer.json()["remedy"]) == ("GET, POST", "Use GET, POST.")
 
 
 async def test_an_unforeseen_error_tells_the_log_everything_and_the_client_nothing(api, backstage, log_lines) -> None:

@@ -198,5 +198,29 @@ async def test_the_job_that_is_queued_is_the_one_that_was_asked_for(api, backsta
         row = connection.execute(tables.jobs.select()).one()
         view = jobs.get(connection, job.id)
     assert view is not None
-    assert (row.id, row.task, row.inputs, row.priority) == (job.id, "region_caption", {"boxes": [[1, 2, 3.5, 4]]}, 0)
+    assert (row.id, row.task, row.inputs, row.priority) == (job.id, "region_caption", {"boxes": [[1, 2, 3.5, 4]]}, 10)
     assert (view.expires_at - view.created_at).days == 7
+
+
+async def test_a_job_has_its_time_and_its_priority(api, backstage, png) -> None:
+    usual = await submit(api, png)
+    assert ((usual.expires_at - usual.created_at).total_seconds(), usual.priority) == (7 * 24 * 3600, "interactive")
+    assert (await submit(api, png, priority="bulk")).queue_position == 2
+    urgent = await submit(api, png, expires_in="90.5", priority="interactive")
+    assert ((urgent.expires_at - urgent.created_at).total_seconds(), urgent.queue_position) == (90.5, 2)
+    body = {"image_id": urgent.image.id, "task": "gcg", "expires_in": 60, "priority": "bulk"}
+    answer = await api.post("/jobs", json=body)
+    bulk = await see(api, answer.json()["id"])
+    assert ((bulk.expires_at - bulk.created_at).total_seconds(), bulk.priority) == (60, "bulk")
+    assert bulk.request.model_dump() == {"task": "gcg", "prompt": None}
+    with backstage.engine.connect() as connection:
+        ranks = connection.execute(tables.jobs.select().order_by(tables.jobs.c.created_at)).all()
+    assert [row.priority for row in ranks] == [10, 0, 10, 0]
+
+
+async def test_a_turn_has_its_time_and_its_priority_too(api, png) -> None:
+    image_id = (await api.post("/images", content=png)).json()["id"]
+    begun = (await api.post("/conversations", json={"image_id": image_id})).json()
+    body = {"task": "caption", "expires_in": 60, "priority": "bulk"}
+    turn = Job.model_validate_json((await api.post(f"/conversations/{begun['id']}/turns", json=body)).content)
+    assert ((turn.expires_at - turn.created_at).total_seconds(), turn.priority) == (60, "bulk")

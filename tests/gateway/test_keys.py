@@ -193,8 +193,8 @@ async def test_an_owner_that_sends_too_much_is_told_when_to_come_back(use: Use, 
         assert access.set_limits(connection, "ann", OwnerLimits(requests_per_minute=3))
     answers = [await client.get(f"/jobs/{NOWHERE}") for _ in range(4)]
     assert [answer.status_code for answer in answers] == [404, 404, 404, 429]
-    assert [answer.headers["ratelimit"].split(";")[1] for answer in answers[:3]] == ["r=2", "r=1", "r=0"]
-    assert answers[0].headers["ratelimit-policy"] == '"owner";q=3;w=60'
+    assert [answer.headers["ratelimit"].split(";")[1] for answer in answers] == ["r=2", "r=1", "r=0", "r=0"]
+    assert {answer.headers["ratelimit-policy"] for answer in answers} == {'"owner";q=3;w=60'}
     assert answers[3].json()["field"] == "requests_per_minute"
     assert 1 <= int(answers[3].headers["retry-after"]) <= 20
     assert (await other.get(f"/jobs/{NOWHERE}")).status_code == 404

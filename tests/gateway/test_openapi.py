@@ -15,18 +15,22 @@ from shared.tasks import Task
 
 _GUARDED = {"401", "403", "429"}
 ROUTES = {
-    ("post", "/images"): _GUARDED | {"200", "201", "413", "415", "422", "503"},
+    ("post", "/images"): _GUARDED | {"200", "201", "409", "413", "415", "422", "503"},
     ("post", "/images/uploads"): _GUARDED | {"200", "413", "415", "422", "503"},
-    ("get", "/images/{image_id}"): _GUARDED | {"200", "404", "409", "413", "415", "422", "503"},
+    ("get", "/images/{image_id}"): _GUARDED | {"200", "304", "404", "409", "413", "415", "422", "503"},
     ("delete", "/images/{image_id}"): _GUARDED | {"204", "404", "422", "503"},
-    ("post", "/jobs"): _GUARDED | {"202", "409", "413", "415", "422", "503"},
-    ("get", "/jobs/{job_id}"): _GUARDED | {"200", "404", "422", "503"},
-    ("get", "/jobs/{job_id}/masks/{n}.png"): _GUARDED | {"200", "404", "409", "422", "503"},
-    ("get", "/jobs/{job_id}/overlay.png"): _GUARDED | {"200", "404", "409", "422", "503"},
+    ("get", "/jobs"): _GUARDED | {"200", "422", "503"},
+    ("post", "/jobs"): _GUARDED | {"200", "202", "409", "413", "415", "422", "503"},
+    ("put", "/jobs/{job_id}"): _GUARDED | {"200", "202", "404", "409", "413", "415", "422", "503"},
+    ("get", "/jobs/{job_id}"): _GUARDED | {"200", "304", "404", "422", "503"},
+    ("post", "/jobs/{job_id}/cancel"): _GUARDED | {"200", "404", "422", "503"},
+    ("get", "/jobs/{job_id}/masks/{n}.png"): _GUARDED | {"200", "304", "404", "409", "422", "503"},
+    ("get", "/jobs/{job_id}/overlay.png"): _GUARDED | {"200", "304", "404", "409", "422", "503"},
     ("post", "/conversations"): _GUARDED | {"201", "409", "413", "415", "422", "503"},
     ("get", "/conversations/{conversation_id}"): _GUARDED | {"200", "404", "422", "503"},
-    ("post", "/conversations/{conversation_id}/turns"): _GUARDED | {"202", "404", "409", "413", "415", "422", "503"},
-    ("post", "/batches"): _GUARDED | {"201", "413", "415", "422", "503"},
+    ("post", "/conversations/{conversation_id}/turns"): _GUARDED
+    | {"200", "202", "404", "409", "413", "415", "422", "503"},
+    ("post", "/batches"): _GUARDED | {"201", "409", "413", "415", "422", "503"},
     ("get", "/batches"): _GUARDED | {"200", "422", "503"},
     ("get", "/batches/{batch_id}"): _GUARDED | {"200", "404", "422", "503"},
     ("get", "/batches/{batch_id}/jobs"): _GUARDED | {"200", "404", "422", "503"},
@@ -37,13 +41,14 @@ ROUTES = {
         for move in ("cancel", "pause", "resume", "retry")
     },
     ("get", "/batches/{batch_id}/export"): _GUARDED | {"200", "202", "404", "422", "503"},
-    ("post", "/keys"): _GUARDED | {"201", "413", "415", "422", "503"},
+    ("post", "/keys"): _GUARDED | {"201", "409", "413", "415", "422", "503"},
     ("get", "/keys"): _GUARDED | {"200", "503"},
     ("delete", "/keys/{key_id}"): _GUARDED | {"200", "404", "422", "503"},
     ("put", "/owners/{name}/limits"): _GUARDED | {"200", "404", "413", "415", "422", "503"},
     ("get", "/healthz"): {"200"},
     ("get", "/readyz"): {"200", "503"},
 }
+REPEATABLE = {"/images", "/jobs", "/batches", "/conversations", "/conversations/{conversation_id}/turns", "/keys"}
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +99,24 @@ def test_every_example_fits_its_schema(document) -> None:
     assert checked >= 20
 
 
+def test_what_can_be_sent_again_is_described_as_that(document) -> None:
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            parameters = {parameter["name"]: parameter for parameter in operation.get("parameters", ())}
+            again = method == "post" and path in REPEATABLE
+            assert ("Idempotency-Key" in parameters) is again, (method, path)
+            assert not again or parameters["Idempotency-Key"]["description"]
+
+
+def test_headers_of_answers_are_described(document) -> None:
+    def headers(path: str, method: str, status: str) -> set[str]:
+        return set(document["paths"][path][method]["responses"][status]["headers"])
+
+    assert headers("/jobs", "post", "202") == {"Location", "Preference-Applied", "Idempotency-Replayed"}
+    assert headers("/jobs", "post", "429") == {"RateLimit", "RateLimit-Policy", "Retry-After"}
+    assert headers("/jobs/{job_id}", "get", "200") == headers("/jobs/{job_id}", "get", "304") == {"ETag"}
+
+
 def test_every_reference_leads_somewhere(document) -> None:
     known = document["components"]["schemas"]
     references = {part.split('"')[0] for part in json.dumps(document).split('"#/components/schemas/')[1:]}
@@ -102,7 +125,10 @@ def test_every_reference_leads_somewhere(document) -> None:
     assert "HTTPValidationError" not in known
 
 
-@pytest.mark.parametrize("example", [openapi.QUEUED_JOB, openapi.FINISHED_JOB, openapi.QUEUED_TURN])
+@pytest.mark.parametrize(
+    "example",
+    [openapi.QUEUED_JOB, openapi.FINISHED_JOB, openapi.CANCELED_JOB, openapi.QUEUED_TURN, openapi.FINISHED_TURN],
+)
 def test_the_examples_of_jobs_are_what_clients_can_read(example: dict[str, Any]) -> None:
     job = schema.Job.model_validate(example)
     for phrase in job.result.phrases if job.result else ():

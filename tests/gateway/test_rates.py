@@ -21,13 +21,14 @@ def test_a_minute_of_requests_may_come_at_once_and_then_at_their_rate() -> None:
     clock = Clock()
     rates = Rates(60, clock)
     assert [rates.take(LOCAL).remaining for _ in range(60)] == list(range(59, -1, -1))
+    full = rates.take(LOCAL)
+    assert (full.remaining, full.reset) == (0, pytest.approx(60.0))
     with pytest.raises(LimitReached) as refused:
-        rates.take(LOCAL)
+        full.require()
     assert refused.value.retry_after == pytest.approx(1.0)
     clock.now += 1.0
     assert rates.take(LOCAL).remaining == 0
-    with pytest.raises(LimitReached):
-        rates.take(LOCAL)
+    assert rates.take(LOCAL).retry_after == pytest.approx(1.0)
     clock.now += 2 * WINDOW_SECONDS
     fresh = rates.take(LOCAL)
     assert (fresh.limit, fresh.remaining, fresh.reset) == (60, 59, pytest.approx(1.0))
@@ -40,4 +41,4 @@ def test_owners_do_not_share_a_rate_and_may_have_their_own() -> None:
     assert [rates.take(other).remaining for _ in range(2)] == [1, 0]
     for full in (LOCAL, other):
         with pytest.raises(LimitReached):
-            rates.take(full)
+            rates.take(full).require()

@@ -28,6 +28,7 @@ from shared.stages.vision import VisionStage
 from shared.tasks import Ask, Task
 from shared.transactions import Transactions
 from tests.workers.harness import Place, flush, receive
+from workers.ears import Ears
 from workers.leases import Leases
 from workers.lifecycle import Lifecycle
 from workers.process import open_station
@@ -267,6 +268,50 @@ def test_a_cancelled_job_leaves_the_engine_with_the_next_beat(
     handling.join(30)
     assert not handling.is_alive()
     assert outcomes(place, message)[-1] == (Stage.LLM, Outcome.CANCELED)
+
+
+class Halted:
+    """A core that stands still in one of its steps until it is let go, and counts them."""
+
+    def __init__(self, core: Any, at: int) -> None:
+        self.core, self._at = core, at
+        self.steps = 0
+        self.reached, self.go = threading.Event(), threading.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.core, name)
+
+    def step(self) -> Any:
+        self.steps += 1
+        if self.steps == self._at:
+            self.reached.set()
+            assert self.go.wait(30)
+        return self.core.step()
+
+
+def test_a_canceled_job_takes_part_in_no_further_step_of_the_language_model(
+    place: Place, bench: Bench, start: Callable[..., Message]
+) -> None:
+    message = bench.handle(start())
+    assert message is not None
+    bench.place = Place(place.settings.model_copy(update={"max_new_tokens": 16_000}), place.database)
+    engine: Any = bench.station(Stage.LLM).engine
+    engine._core = halted = Halted(engine._core, at=5)
+    ears = Ears(place.settings.database_url, bench.leases)
+    handling = threading.Thread(target=bench.lifecycle(Stage.LLM).handle, args=(message,))
+    handling.start()
+    assert halted.reached.wait(30)
+    with place.database.begin() as conn:
+        assert jobs.cancel(conn, message.job_id)
+    handling.join(30)
+    assert not handling.is_alive()
+    assert len(halted.core) == 1
+    halted.go.set()
+    while engine.busy:
+        time.sleep(0.001)
+    assert (len(halted.core), halted.steps) == (0, 5)
+    assert outcomes(place, message)[-1] == (Stage.LLM, Outcome.CANCELED)
+    ears.close()
 
 
 def test_an_image_that_cannot_be_read_fails_its_job_alone_and_after_three_attempts(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from shared.images import decode
-from shared.jobs import JobView, Outcome, Stage, State
+from shared.jobs import JobView, Outcome, Stage, State, cancel
 from shared.stages.glamm import Glamm
 from shared.tasks import Ask, Task
 from tests.workers.conftest import StartWorker
@@ -71,6 +71,19 @@ def test_a_job_survives_its_worker(place: Place, worker: StartWorker) -> None:
     view = place.succeeded(job_id)
     assert outcomes(view, Stage.LLM) == [Outcome.LOST, Outcome.COMPLETED]
     assert len({run.worker for run in view.stages}) == 2
+
+
+@pytest.mark.usefixtures("scheduler")
+def test_a_worker_hears_that_its_job_was_canceled(place: Place, worker: StartWorker) -> None:
+    """No lease is renewed while the test lasts, so nothing else tells it."""
+    endless = worker("vision,llm", lease_seconds=4000, heartbeat_seconds=3000, max_new_tokens=ENDLESS)
+    job_id = place.submit(place.upload(place.picture()))
+    place.wait(job_id, in_llm)
+    with place.database.begin() as conn:
+        assert cancel(conn, job_id)
+    endless.until("stage.canceled")
+    assert endless.kill(signal.SIGTERM) == 0
+    assert outcomes(place.view(job_id), Stage.LLM) == [Outcome.CANCELED]
 
 
 @pytest.mark.usefixtures("scheduler")

@@ -14,7 +14,7 @@ from shared.batches import Line, NewBatch
 from shared.database import create_async_engine
 from shared.jobs import JobView, State
 from shared.objects import upload_key_of
-from shared.states import Priority
+from shared.priority import Priority
 from shared.tables import LOCAL_OWNER
 from shared.tasks import Ask, Task
 from shared.uploads import Declared
@@ -33,7 +33,7 @@ def submit(place: Place, lines: Sequence[Line]) -> list[JobView]:
         with Spool(len(lines), skip=False) as spool:
             spool.add(lines)
             async with engine.begin() as connection:
-                new = NewBatch(LOCAL_OWNER, "", Priority.BULK, DAY)
+                new = NewBatch(LOCAL_OWNER, "", Priority.BULK.rank, DAY)
                 created.append(await batches.create(connection, new, spool.blocks(), spool.faults))
         await engine.dispose()
 

@@ -21,11 +21,12 @@ from services.gateway.manifest.lines import Lines, RawLine
 from services.gateway.manifest.reading import Rules, read
 from services.gateway.manifest.spool import Spool
 from services.gateway.presentation import batch_job_json, batch_json
+from services.gateway.repeatable import NewId, repeatable
 from shared import batches, schema
 from shared.access import Principal
 from shared.errors import InvalidInput, UnsupportedMedia
 from shared.logs import get_logger
-from shared.states import Priority, State
+from shared.states import State
 
 router = APIRouter(tags=["batches"])
 log = get_logger(__name__)
@@ -67,14 +68,19 @@ ReadPage = Callable[[Connection, UUID, batches.Position], tuple[bytes, batches.P
     "/batches",
     status_code=status.HTTP_201_CREATED,
     openapi_extra=_CREATION,
-    responses={201: openapi.example("Queued", openapi.BATCH), **openapi.guarded(413, 415, 422, 503)},
+    responses={
+        201: openapi.example("Queued", openapi.BATCH, *openapi.OF_A_NEW_ONE),
+        **openapi.guarded(409, 413, 415, 422, 503, conflict=openapi.UNDER_WAY),
+    },
 )
+@repeatable()
 async def create_batch(
     request: Request,
     response: Response,
     gateway: Current,
     caller: Writer,
     options: Annotated[schema.BatchOptions, Query()],
+    new_id: NewId,
 ) -> schema.Batch:
     """Queue many jobs at once: those of a manifest, or one job on each image of a list or below a bucket's prefix.
 
@@ -84,10 +90,10 @@ async def create_batch(
     kind = content_type(request.headers)
     if kind == "application/json":
         asked = await _read_request(request)
-        new = _new_batch(gateway, caller, asked)
+        new = _new_batch(gateway, caller, asked, new_id)
     elif kind in JSON_LINES:
         asked = None
-        new = _new_batch(gateway, caller, options)
+        new = _new_batch(gateway, caller, options, new_id)
     else:
         raise UnsupportedMedia(
             "Content-Type",
@@ -115,10 +121,10 @@ async def list_batches(
     """The owner's batches, the newest first."""
     before = cursors.behind(cursor, UUID)
     async with gateway.engine.connect() as connection:
-        found = await connection.run_sync(batches.page, caller.owner_id, before, limit)
-    root = request.scope["root_path"]
-    following = cursors.cursor(found[-1].id) if len(found) == limit else None
-    return schema.Batches(batches=[batch_json(view, root) for view in found], next=following)
+        found = await connection.run_sync(batches.page, caller.owner_id, before, limit + 1)
+    root, page = request.scope["root_path"], found[:limit]
+    following = cursors.cursor(page[-1].id) if len(found) > limit else None
+    return schema.Batches(batches=[batch_json(view, root) for view in page], next=following)
 
 
 @router.get(
@@ -148,13 +154,13 @@ async def list_batch_jobs(
 
     def read_page(connection: Connection) -> list[batches.JobRow]:
         batches.require(connection, batch_id, caller.owner_id)
-        return batches.jobs_page(connection, batch_id, after, limit, state or ())
+        return batches.jobs_page(connection, batch_id, after, limit + 1, state or ())
 
     async with gateway.engine.connect() as connection:
         found = await connection.run_sync(read_page)
-    root = request.scope["root_path"]
-    following = cursors.cursor(found[-1].line) if len(found) == limit else None
-    return schema.BatchJobs(jobs=[batch_job_json(row, root) for row in found], next=following)
+    root, page = request.scope["root_path"], found[:limit]
+    following = cursors.cursor(page[-1].line) if len(found) > limit else None
+    return schema.BatchJobs(jobs=[batch_job_json(row, root) for row in page], next=following)
 
 
 @router.post("/batches/{batch_id}/cancel", responses=_STEERED)
@@ -202,7 +208,7 @@ async def _read_request(request: Request) -> schema.BatchRequest:
         raise from_pydantic(error) from error
 
 
-def _new_batch(gateway: Gateway, caller: Principal, options: schema.BatchOptions) -> batches.NewBatch:
+def _new_batch(gateway: Gateway, caller: Principal, options: schema.BatchOptions, batch_id: UUID) -> batches.NewBatch:
     settings = gateway.settings
     seconds = settings.job_ttl_seconds if options.expires_in is None else options.expires_in
     if seconds > settings.job_ttl_seconds:
@@ -212,10 +218,11 @@ def _new_batch(gateway: Gateway, caller: Principal, options: schema.BatchOptions
     return batches.NewBatch(
         caller.owner_id,
         options.name,
-        Priority[options.priority.upper()],
+        options.priority.rank,
         timedelta(seconds=seconds),
         skip=options.on_invalid == "skip",
         most_queued=settings.max_queued_jobs if most_queued is None else most_queued,
+        id=batch_id,
     )
 
 

@@ -1,5 +1,6 @@
 """Conversations: turns on one image, each a job that sees the turns before it."""
 
+from contextlib import suppress
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -13,11 +14,13 @@ from services.gateway.body import read_ask, read_json
 from services.gateway.callers import Reader, Writer
 from services.gateway.errors import from_pydantic
 from services.gateway.gateway import Current, Gateway
+from services.gateway.preferences import PreferredWait, waited
 from services.gateway.presentation import conversation_json, job_json
-from services.gateway.routes.jobs import new_job
+from services.gateway.repeatable import NewId, repeatable
+from services.gateway.submissions import new_job, require_same
 from shared import jobs, schema
 from shared.access import Principal
-from shared.errors import NotFound
+from shared.errors import IdTaken, NotFound
 from shared.logs import get_logger
 
 router = APIRouter(tags=["conversations"])
@@ -39,10 +42,14 @@ _TURN: dict[str, Any] = openapi.json_body(openapi.one_of(*openapi.ASKS), openapi
     "/conversations",
     status_code=status.HTTP_201_CREATED,
     openapi_extra=_BEGIN,
-    responses={201: openapi.example("Begun", openapi.CONVERSATION), **openapi.guarded(409, 413, 415, 422, 503)},
+    responses={
+        201: openapi.example("Begun", openapi.CONVERSATION, *openapi.OF_A_NEW_ONE),
+        **openapi.guarded(409, 413, 415, 422, 503, conflict=openapi.NOT_ARRIVED),
+    },
 )
+@repeatable()
 async def begin_conversation(
-    request: Request, response: Response, gateway: Current, caller: Writer
+    request: Request, response: Response, gateway: Current, caller: Writer, new_id: NewId
 ) -> schema.Conversation:
     """Begin a conversation about a stored image. The image is encoded with its first turn, and then no more."""
     try:
@@ -52,7 +59,7 @@ async def begin_conversation(
     image = await storage.named(gateway, caller.owner_id, asked.image_id)
     async with gateway.engine.begin() as connection:
         try:
-            view = await connection.run_sync(_begin, image.id, caller.owner_id)
+            view = await connection.run_sync(_begin, image.id, caller.owner_id, new_id)
         except NotFound as error:
             raise storage.unknown(image.id) from error
     conversation = conversation_json(view, request.scope["root_path"])
@@ -75,10 +82,23 @@ async def get_conversation(
     "/conversations/{conversation_id}/turns",
     status_code=status.HTTP_202_ACCEPTED,
     openapi_extra=_TURN,
-    responses={202: openapi.example("Queued", openapi.QUEUED_TURN), **openapi.guarded(404, 409, 413, 415, 422, 503)},
+    responses={
+        200: openapi.example(
+            "Finished while it waited", openapi.FINISHED_TURN, *openapi.OF_A_NEW_JOB, model=schema.Job
+        ),
+        202: openapi.example("Queued", openapi.QUEUED_TURN, *openapi.OF_A_NEW_JOB),
+        **openapi.guarded(404, 409, 413, 415, 422, 503, conflict=openapi.NO_TURN_NOW),
+    },
 )
+@repeatable()
 async def take_turn(
-    conversation_id: ConversationId, request: Request, response: Response, gateway: Current, caller: Writer
+    conversation_id: ConversationId,
+    request: Request,
+    response: Response,
+    gateway: Current,
+    caller: Writer,
+    wait: PreferredWait,
+    new_id: NewId,
 ) -> schema.Job:
     """Queue the next turn: any task, boxes of its own included. One turn runs at a time.
 
@@ -86,11 +106,12 @@ async def take_turn(
     """
     asked = await read_ask(request)
     image = (await _conversation(gateway, caller, conversation_id)).image
-    new = new_job(gateway, caller, asked, image.id, image.width, image.height)
+    new = new_job(gateway, caller, asked, image, new_id)
     async with gateway.engine.begin() as connection:
         view = await connection.run_sync(_take_turn, conversation_id, new)
+    require_same(view, asked)
     log.info("job queued", job_id=str(view.id), image_id=image.id, task=new.ask.task.value, turn=view.turn)
-    job = job_json(view, request.scope["root_path"])
+    job = job_json(await waited(gateway, caller, view, wait, response), request.scope["root_path"])
     response.headers["Location"] = job.links.self
     return job
 
@@ -104,13 +125,22 @@ async def _conversation(gateway: Gateway, caller: Principal, conversation_id: UU
     return view
 
 
-def _begin(connection: Connection, image_id: str, owner_id: UUID) -> jobs.ConversationView:
-    view = jobs.get_conversation(connection, jobs.begin(connection, image_id, owner_id))
+def _begin(connection: Connection, image_id: str, owner_id: UUID, conversation_id: UUID) -> jobs.ConversationView:
+    """The conversation, which a gateway may have begun that died before it had answered."""
+    with suppress(IdTaken):
+        jobs.begin(connection, image_id, owner_id, conversation_id)
+    view = jobs.get_conversation(connection, conversation_id, owner_id)
     assert view is not None
+    if view.image.id != image_id:
+        raise IdTaken("conversation", conversation_id, field="image_id")
     return view
 
 
 def _take_turn(connection: Connection, conversation_id: UUID, new: jobs.NewJob) -> jobs.JobView:
-    view = jobs.get(connection, jobs.add_turn(connection, conversation_id, new))
+    """The turn, likewise."""
+    assert new.id is not None
+    with suppress(IdTaken):
+        jobs.add_turn(connection, conversation_id, new)
+    view = jobs.get(connection, new.id, new.owner_id)
     assert view is not None
     return view

@@ -7,8 +7,10 @@ from fastapi import APIRouter, Request, Response, status
 from services.gateway import openapi, storage
 from services.gateway.body import read_image
 from services.gateway.callers import Reader, Writer
+from services.gateway.etags import REVALIDATED, IfNoneMatch, etag, not_modified
 from services.gateway.gateway import Current
 from services.gateway.presentation import image_json
+from services.gateway.repeatable import repeatable
 from shared import schema
 from shared.errors import NotFound
 from shared.objects import key_of
@@ -33,11 +35,12 @@ _UPLOAD: dict[str, Any] = {
     response_model=schema.StoredImage,
     openapi_extra=_UPLOAD,
     responses={
-        200: {"model": schema.StoredImage, "description": "The image was there already"},
-        201: openapi.example("Stored", openapi.STORED_IMAGE),
-        **openapi.guarded(413, 415, 422, 503),
+        200: openapi.example("There already", openapi.KNOWN_IMAGE, *openapi.OF_A_NEW_ONE, model=schema.StoredImage),
+        201: openapi.example("Stored", openapi.STORED_IMAGE, *openapi.OF_A_NEW_ONE),
+        **openapi.guarded(409, 413, 415, 422, 503, conflict=openapi.UNDER_WAY),
     },
 )
+@repeatable()
 async def upload_image(request: Request, response: Response, gateway: Current, caller: Writer) -> schema.StoredImage:
     """Store an image: PNG, JPEG or WebP, 8 bits a channel, RGB, grey or palette, opaque, not animated.
 
@@ -57,12 +60,16 @@ async def upload_image(request: Request, response: Response, gateway: Current, c
 
 @router.get(
     "/images/{image_id}",
+    response_model=schema.StoredImage,
     responses={
-        200: openapi.example("Known", openapi.STORED_IMAGE),
-        **openapi.guarded(404, 409, 413, 415, 422, 503),
+        200: openapi.example("Known", openapi.KNOWN_IMAGE, *openapi.OF_A_TAGGED_ANSWER),
+        304: openapi.NOT_MODIFIED,
+        **openapi.guarded(404, 409, 413, 415, 422, 503, conflict=openapi.NOT_ARRIVED),
     },
 )
-async def get_image(image_id: schema.ImageId, gateway: Current, caller: Reader) -> schema.StoredImage:
+async def get_image(
+    image_id: schema.ImageId, response: Response, gateway: Current, caller: Reader, known: IfNoneMatch
+) -> schema.StoredImage | Response:
     """Whether an image is stored, asked by the sha256 of its bytes: a client can save itself an upload.
 
     One that was declared with POST /images/uploads, and has arrived, is checked now if it was not yet.
@@ -70,6 +77,10 @@ async def get_image(image_id: schema.ImageId, gateway: Current, caller: Reader) 
     row = await storage.find(gateway, caller.owner_id, image_id)
     if row is None:
         raise NotFound("image", image_id)
+    tag = etag(row.id)  # the hash of its bytes: all that is said of them follows from it
+    if tag in known:
+        return not_modified(tag, REVALIDATED)
+    response.headers.update({"ETag": tag, "Cache-Control": REVALIDATED})
     return image_json(row, created=False)
 
 

@@ -1,23 +1,25 @@
 """Jobs: submitted, then asked for until they are finished."""
 
-from datetime import timedelta
 from typing import Annotated, Any
+from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response, status
 from sqlalchemy import Connection
 
-from services.gateway import openapi, storage
-from services.gateway.body import Submission, read_submission
+from services.gateway import cursors, openapi
+from services.gateway.body import read_submission
 from services.gateway.callers import Reader, Writer
-from services.gateway.gateway import Current, Gateway, JobId
-from services.gateway.presentation import job_json
+from services.gateway.etags import REVALIDATED, IfNoneMatch, etag, not_modified
+from services.gateway.gateway import Current, JobId
+from services.gateway.preferences import PreferredWait, waited
+from services.gateway.presentation import job_json, job_summary_json
+from services.gateway.repeatable import NewId, repeatable
+from services.gateway.submissions import require_same, submit
 from shared import jobs, schema
-from shared.access import Principal
 from shared.errors import NotFound
-from shared.images import CheckedImage
 from shared.logs import get_logger
-from shared.stored_images import ImageRow
-from shared.tasks import validate
+from shared.states import State
+from shared.tasks import Task
 
 router = APIRouter(tags=["jobs"])
 log = get_logger(__name__)
@@ -34,88 +36,153 @@ _SUBMISSION: dict[str, Any] = {
         },
     }
 }
+_MOST_A_PAGE = 200
 
 
 @router.post(
     "/jobs",
     status_code=status.HTTP_202_ACCEPTED,
     openapi_extra=_SUBMISSION,
-    responses={202: openapi.example("Queued", openapi.QUEUED_JOB), **openapi.guarded(409, 413, 415, 422, 503)},
+    responses={
+        200: openapi.example("Finished while it waited", openapi.FINISHED_JOB, *openapi.OF_A_NEW_JOB, model=schema.Job),
+        202: openapi.example("Queued", openapi.QUEUED_JOB, *openapi.OF_A_NEW_JOB),
+        **openapi.guarded(409, 413, 415, 422, 503, conflict=openapi.NOT_ARRIVED),
+    },
 )
-async def submit_job(request: Request, response: Response, gateway: Current, caller: Writer) -> schema.Job:
+@repeatable()
+async def submit_job(
+    request: Request, response: Response, gateway: Current, caller: Writer, wait: PreferredWait, new_id: NewId
+) -> schema.Job:
     """Queue a job on a stored image (JSON with `image_id`) or on one sent along (a form with the file `image`).
 
     The whole request is judged before anything of it is stored. An image that was declared with POST /images/uploads
-    is checked now if it is used for the first time. Ask for the job at the URL in `Location`.
+    is checked now if it is used for the first time. Ask for the job at the URL in `Location`, or let this request wait
+    for it: `Prefer: wait=30`.
     """
     submission = await read_submission(request, gateway.limits)
-    image = await _image(gateway, caller, submission)
-    new = new_job(gateway, caller, submission.request, image.id, image.width, image.height)
-    if isinstance(image, CheckedImage):
-        await storage.keep(gateway, caller, image)
-    async with gateway.engine.begin() as connection:
-        if isinstance(image, CheckedImage):
-            await storage.record(gateway, connection, caller.owner_id, image)
-        try:
-            view = await connection.run_sync(_create, new)
-        except NotFound as error:
-            raise storage.unknown(image.id) from error
-    log.info("job queued", job_id=str(view.id), image_id=image.id, task=new.ask.task.value)
-    job = job_json(view, request.scope["root_path"])
+    view, _ = await submit(gateway, caller, submission, new_id)
+    job = job_json(await waited(gateway, caller, view, wait, response), request.scope["root_path"])
     response.headers["Location"] = job.links.self
     return job
 
 
+@router.get("/jobs", responses={200: openapi.example("A page", openapi.JOB_PAGE), **openapi.guarded(422, 503)})
+async def list_jobs(
+    request: Request,
+    gateway: Current,
+    caller: Reader,
+    state: Annotated[list[State] | None, Query(description="in this state; may be repeated for any of several")] = None,
+    task: Annotated[Task | None, Query(description="of this task")] = None,
+    image_id: Annotated[schema.ImageId | None, Query(description="on this image")] = None,
+    batch_id: Annotated[UUID | None, Query(description="of this batch")] = None,
+    limit: Annotated[int, Query(ge=1, le=_MOST_A_PAGE, description="how many at most")] = 50,
+    cursor: Annotated[str | None, Query(max_length=200, description="`next` of the page before")] = None,
+) -> schema.JobPage:
+    """The owner's jobs, the newest first, page by page. Jobs that come meanwhile do not shift the pages."""
+    after = cursors.behind(cursor, cursors.time_and_id)
+    wanted = jobs.JobFilter(None if state is None else tuple(state), task, image_id, batch_id)
+    async with gateway.engine.connect() as connection:
+        found = await connection.run_sync(jobs.get_page, caller.owner_id, wanted, limit + 1, after)
+    page, more = found[:limit], len(found) > limit
+    return schema.JobPage(
+        jobs=[job_summary_json(entry, request.scope["root_path"]) for entry in page],
+        next=cursors.cursor(page[-1].created_at, page[-1].id) if more else None,
+    )
+
+
+@router.put(
+    "/jobs/{job_id}",
+    status_code=status.HTTP_202_ACCEPTED,
+    openapi_extra=_SUBMISSION,
+    responses={
+        200: openapi.example("There already", openapi.FINISHED_JOB, *openapi.OF_A_WAIT, model=schema.Job),
+        202: openapi.example("Queued", openapi.QUEUED_JOB, *openapi.OF_A_WAIT),
+        **openapi.guarded(404, 409, 413, 415, 422, 503, conflict=openapi.ANOTHER_REQUEST),
+    },
+)
+async def put_job(
+    job_id: JobId, request: Request, response: Response, gateway: Current, caller: Writer, wait: PreferredWait
+) -> schema.Job:
+    """Queue a job under an id that the client chose, any UUID: sent again, the same request gives the job as it is.
+
+    The request is that of `POST /jobs`. Another one under the id is a conflict that names a field in which they differ.
+    An id that another owner uses is not found.
+    """
+    submission = await read_submission(request, gateway.limits)
+    view, created = await gateway.find_job(job_id, caller.owner_id), False
+    if view is None:
+        view, created = await submit(gateway, caller, submission, job_id)
+    else:
+        require_same(view, submission.request, submission.image)
+    view = await waited(gateway, caller, view, wait, response)
+    if not created:
+        response.status_code = status.HTTP_200_OK
+    return job_json(view, request.scope["root_path"])
+
+
 @router.get(
     "/jobs/{job_id}",
-    responses={200: openapi.example("The job as it is now", openapi.FINISHED_JOB), **openapi.guarded(404, 422, 503)},
+    response_model=schema.Job,
+    responses={
+        200: openapi.example("The job as it is now", openapi.FINISHED_JOB, *openapi.OF_A_TAGGED_ANSWER),
+        304: openapi.NOT_MODIFIED,
+        **openapi.guarded(404, 422, 503),
+    },
 )
 async def get_job(
     job_id: JobId,
     request: Request,
+    response: Response,
     gateway: Current,
     caller: Reader,
+    known: IfNoneMatch,
     wait: Annotated[
         float,
         Query(
             ge=0, allow_inf_nan=False, description="seconds to wait for the job to finish; cut to the server's limit"
         ),
     ] = 0,
-) -> schema.Job:
+) -> schema.Job | Response:
     """A job's state, history and, once it has succeeded, its result.
 
     With `wait` the answer comes as soon as the job has finished (succeeded, failed or canceled), and otherwise after
     that many seconds, or when the gateway stops, with the job as it is then. A move from one stage to the next does
     not end the wait. So a client repeats the request until `state` is a final one.
     """
+    if known and not wait:
+        # The row alone tells whether anything is new, and spares the history and the masks.
+        version = await gateway.job_version(job_id, caller.owner_id)
+        if (tag := etag(job_id, version)) in known:
+            return not_modified(tag, REVALIDATED)
     seconds = min(wait, gateway.settings.max_wait_seconds)
-    return job_json(await gateway.finished_job(job_id, caller.owner_id, seconds), request.scope["root_path"])
+    view = await gateway.finished_job(job_id, caller.owner_id, seconds)
+    tag = etag(job_id, view.version)
+    if tag in known:
+        return not_modified(tag, REVALIDATED)
+    response.headers.update({"ETag": tag, "Cache-Control": REVALIDATED})
+    return job_json(view, request.scope["root_path"])
 
 
-def new_job(
-    gateway: Gateway, caller: Principal, request: schema.AskRequest, image_id: str, width: int, height: int
-) -> jobs.NewJob:
-    """The request as a job on an image of width × height pixels. Raises InvalidInput."""
-    ask = schema.to_ask(request)
-    validate(ask, width, height, gateway.ask_limits)
-    most = caller.limits.queued_jobs
-    return jobs.NewJob(
-        image_id,
-        ask,
-        ttl=timedelta(seconds=gateway.settings.job_ttl_seconds),
-        owner_id=caller.owner_id,
-        most_queued=gateway.settings.max_queued_jobs if most is None else most,
-    )
+@router.post(
+    "/jobs/{job_id}/cancel",
+    responses={
+        200: openapi.example("Canceled, or finished before", openapi.CANCELED_JOB),
+        **openapi.guarded(404, 422, 503),
+    },
+)
+async def cancel_job(job_id: JobId, request: Request, gateway: Current, caller: Writer) -> schema.Job:
+    """End a job that is not finished; one that is stays as it is. Doing it again is harmless.
 
+    What a worker computes for the job ends with the engine's step that is under way.
+    """
 
-def _create(connection: Connection, new: jobs.NewJob) -> jobs.JobView:
-    """In one transaction, for an error after the commit would make the client submit the job again."""
-    view = jobs.get(connection, jobs.create(connection, new))
-    assert view is not None
-    return view
+    def cancel(connection: Connection) -> jobs.JobView | None:
+        if jobs.cancel(connection, job_id, caller.owner_id):
+            log.info("job canceled")
+        return jobs.get(connection, job_id, caller.owner_id)
 
-
-async def _image(gateway: Gateway, caller: Principal, submission: Submission) -> CheckedImage | ImageRow:
-    if isinstance(submission.image, bytes):
-        return await gateway.check(submission.image)
-    return await storage.named(gateway, caller.owner_id, submission.image)
+    async with gateway.engine.begin() as connection:
+        view = await connection.run_sync(cancel)
+    if view is None:
+        raise NotFound("job", job_id)
+    return job_json(view, request.scope["root_path"])

@@ -14,6 +14,7 @@ from services.gateway.callers import Admin
 from services.gateway.errors import from_pydantic
 from services.gateway.gateway import Current
 from services.gateway.presentation import key_json
+from services.gateway.repeatable import NewId, repeatable
 from shared import access, schema
 from shared.errors import InvalidInput, NotFound
 from shared.logs import get_logger
@@ -29,10 +30,17 @@ _LIMITS = openapi.json_body({"$ref": openapi.ref("OwnerLimits")}, openapi.LIMIT_
     "/keys",
     status_code=status.HTTP_201_CREATED,
     openapi_extra=_KEY,
-    responses={201: openapi.example("Made", openapi.CREATED_KEY), **openapi.guarded(413, 415, 422, 503)},
+    responses={
+        201: openapi.example("Made", openapi.CREATED_KEY),
+        **openapi.guarded(409, 413, 415, 422, 503, conflict=openapi.KEY_MADE),
+    },
 )
-async def create_key(request: Request, gateway: Current, caller: Admin) -> schema.CreatedKey:
-    """Make a key for an owner, who is made along with the first. Its secret is in this answer and nowhere else."""
+@repeatable(secret_of="key")
+async def create_key(request: Request, gateway: Current, caller: Admin, new_id: NewId) -> schema.CreatedKey:
+    """Make a key for an owner, who is made along with the first. Its secret is in this answer and nowhere else.
+
+    So a repetition with the same Idempotency-Key makes no second key, and does not show the secret of the first either.
+    """
     try:
         asked = schema.KeyRequest.model_validate_json(await read_json(request))
     except ValidationError as error:
@@ -42,7 +50,7 @@ async def create_key(request: Request, gateway: Current, caller: Admin) -> schem
         raise InvalidInput("expires_at", f"{asked.expires_at.isoformat()} has passed.", "Send a time to come, or null.")
 
     def create(connection: Connection) -> tuple[access.Key, str]:
-        return access.create_key(connection, asked.owner, asked.scopes, asked.name, asked.expires_at)
+        return access.create_key(connection, asked.owner, asked.scopes, asked.name, asked.expires_at, key_id=new_id)
 
     async with gateway.engine.begin() as connection:
         key, secret = await connection.run_sync(create)

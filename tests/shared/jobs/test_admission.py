@@ -11,7 +11,8 @@ from shared import jobs
 from shared.ids import uuid7
 from shared.jobs import NewJob
 from shared.jobs.statements import now
-from shared.states import BatchState, Priority
+from shared.priority import Priority
+from shared.states import BatchState
 from shared.tables import batches, images, owners
 from shared.tables import jobs as job_table
 from shared.tasks import Ask, Task
@@ -32,12 +33,12 @@ def conn(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
-def single(conn: Connection, owner: UUID, priority: int = Priority.BULK, count: int = 1) -> list[UUID]:
+def single(conn: Connection, owner: UUID, priority: int = Priority.BULK.rank, count: int = 1) -> list[UUID]:
     return [jobs.create(conn, NewJob(IMAGE, ASK, priority, owner_id=owner)) for _ in range(count)]
 
 
 def batch(
-    conn: Connection, owner: UUID, count: int, priority: int = Priority.BULK, state: str = "running"
+    conn: Connection, owner: UUID, count: int, priority: int = Priority.BULK.rank, state: str = "running"
 ) -> list[UUID]:
     batch_id = uuid7()
     conn.execute(
@@ -81,7 +82,7 @@ def test_who_comes_late_to_a_full_service_is_next(conn: Connection) -> None:
 
 
 def test_priority_goes_before_fairness(conn: Connection) -> None:
-    urgent = batch(conn, A, 3, Priority.INTERACTIVE)
+    urgent = batch(conn, A, 3, Priority.INTERACTIVE.rank)
     bulk = single(conn, B)
     assert admitted(conn, 3) == urgent
     finish(conn, urgent)
@@ -101,7 +102,7 @@ def test_the_reserve_is_for_interactive_jobs_alone(conn: Connection) -> None:
     bulk = batch(conn, A, 10)
     assert admitted(conn, 4, reserve=2) == bulk[:4]
     assert admitted(conn, 4, reserve=2) == []
-    urgent = single(conn, B, Priority.INTERACTIVE, 3)
+    urgent = single(conn, B, Priority.INTERACTIVE.rank, 3)
     assert admitted(conn, 4, reserve=2) == urgent[:2]
     assert admitted(conn, 4, reserve=2) == []
     finish(conn, bulk[:2])

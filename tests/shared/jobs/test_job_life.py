@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from shared import jobs
 from shared.errors import NotFound, Problem, Unavailable
 from shared.jobs import Message, NewJob, Outcome, Run, Stage, State, Timing
-from shared.states import Priority
+from shared.priority import Priority
 from shared.tasks import Ask, Task
 
 LEASE = timedelta(hours=1)
@@ -301,7 +301,7 @@ def test_admission_takes_priority_first_then_age_and_no_more_than_the_window(eng
     with engine.begin() as conn:
         low = [jobs.create(conn, new_job) for _ in range(2)]
         high = [
-            jobs.create(conn, NewJob(new_job.image_id, new_job.ask, priority=Priority.INTERACTIVE + 5))
+            jobs.create(conn, NewJob(new_job.image_id, new_job.ask, priority=Priority.INTERACTIVE.rank + 5))
             for _ in range(2)
         ]
     assert [view(engine, job_id).queue_position for job_id in (*high, *low)] == [1, 2, 3, 4]

@@ -1,0 +1,267 @@
+"""Idempotency-Key: a request that is sent again takes effect once and gets its first answer."""
+
+import asyncio
+from typing import Any
+from uuid import UUID
+
+import anyio
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import Engine, func, select
+
+from services.gateway import repeatable
+from shared import access, tables
+from shared.idempotency import LEASE
+from shared.scopes import Scope
+from tests.gateway.conftest import Backstage
+from tests.gateway.test_body import request as built
+
+pytestmark = pytest.mark.anyio
+
+KEY = {"Idempotency-Key": '"8e03978e-40d5-43dd-bc93-6894a57f9324"'}
+PATIENCE = 30
+
+
+def count(engine: Engine, table: Any) -> int:
+    with engine.connect() as connection:
+        found: int = connection.execute(select(func.count()).select_from(table)).scalar_one()
+    return found
+
+
+@pytest.fixture
+async def image_id(api: httpx.AsyncClient, png: bytes) -> str:
+    return str((await api.post("/images", content=png)).json()["id"])
+
+
+def same(first: httpx.Response, again: httpx.Response) -> None:
+    """The second is the kept answer of the first."""
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert "Idempotency-Replayed" not in first.headers
+    assert (again.status_code, again.content) == (first.status_code, first.content)
+    for name in ("Location", "Content-Type"):
+        assert again.headers.get(name) == first.headers.get(name)
+
+
+async def test_a_job_is_queued_once(api, backstage, image_id) -> None:
+    body = {"image_id": image_id, "task": "gcg"}
+    first = await api.post("/jobs", json=body, headers=KEY)
+    assert (first.status_code, first.headers["Location"]) == (202, f"/jobs/{first.json()['id']}")
+    backstage.cancel(UUID(first.json()["id"]))
+    same(first, await api.post("/jobs", json=body, headers=KEY))
+    assert backstage.contents().jobs == 1
+    # Without quotes, as many programs send it, it is the same key.
+    same(first, await api.post("/jobs", json=body, headers={"Idempotency-Key": KEY["Idempotency-Key"].strip('"')}))
+    # Another key is another request, and none is one each time.
+    assert (await api.post("/jobs", json=body, headers={"Idempotency-Key": '"b"'})).status_code == 202
+    assert (await api.post("/jobs", json=body)).status_code == 202
+    assert backstage.contents().jobs == 3
+
+
+async def test_a_form_is_the_same_with_another_boundary(api, backstage, png) -> None:
+    def send(task: str, image: bytes) -> Any:
+        return api.post("/jobs", files={"image": ("a.png", image)}, data={"task": task}, headers=KEY)
+
+    first = await send("gcg", png)
+    again = await send("gcg", png)
+    assert first.request.headers["Content-Type"] != again.request.headers["Content-Type"]
+    same(first, again)
+    for other in (await send("caption", png), await send("gcg", png + b"\0")):
+        assert (other.status_code, other.json()["type"]) == (422, "urn:glamm:problem:idempotency-key-reused")
+    assert backstage.contents().jobs == 1
+
+
+async def test_an_image_is_known_by_its_bytes(api, png, photo) -> None:
+    first = await api.post("/images", content=png, headers=KEY)
+    assert (first.status_code, first.json()["created"]) == (201, True)
+    same(first, await api.post("/images", content=png, headers=KEY))
+    assert (await api.post("/images", content=photo, headers=KEY)).status_code == 422
+    assert (await api.post("/images", content=png[:-1], headers=KEY)).status_code == 422
+
+
+async def test_conversations_and_turns_are_begun_once(api, backstage, image_id) -> None:
+    begun = await api.post("/conversations", json={"image_id": image_id}, headers=KEY)
+    same(begun, await api.post("/conversations", json={"image_id": image_id}, headers=KEY))
+    turns, headers = f"/conversations/{begun.json()['id']}/turns", {"Idempotency-Key": '"turn 1"'}
+    first = await api.post(turns, json={"task": "gcg"}, headers=headers)
+    # The turn is not finished, and still its repetition is no second turn.
+    same(first, await api.post(turns, json={"task": "gcg"}, headers=headers))
+    assert (await api.post(turns, json={"task": "gcg"})).status_code == 409
+    assert (count(backstage.engine, tables.conversations), backstage.contents().jobs) == (1, 1)
+
+
+async def test_a_key_stands_for_one_path(api, image_id) -> None:
+    assert (await api.post("/conversations", json={"image_id": image_id}, headers=KEY)).status_code == 201
+    other = await api.post("/jobs", json={"image_id": image_id, "task": "gcg"}, headers=KEY)
+    assert (other.status_code, other.json()["field"]) == (422, "Idempotency-Key")
+    assert "POST /conversations" in other.json()["detail"]
+
+
+@pytest.mark.parametrize("key", ["", '"', '""', '"a', "a b", 'a"b', '"a\\b"', "ü", "a" * 256, '"' + "a" * 256 + '"'])
+async def test_a_key_that_cannot_be_read_is_refused(api, backstage, image_id, key: str) -> None:
+    headers = {"Idempotency-Key": key.encode()}
+    answer = await api.post("/jobs", json={"image_id": image_id, "task": "gcg"}, headers=headers)
+    assert (answer.status_code, answer.json()["field"]) == (422, "Idempotency-Key")
+    assert backstage.contents().jobs == 0
+
+
+async def test_a_refused_request_leaves_the_key_free(api, image_id) -> None:
+    assert (await api.post("/jobs", json={"image_id": image_id, "task": "paint"}, headers=KEY)).status_code == 422
+    assert (await api.post("/jobs", json={"image_id": image_id, "task": "gcg"}, headers=KEY)).status_code == 202
+
+
+async def test_of_two_at_once_one_is_told_to_come_back(api, app, backstage, image_id) -> None:
+    body, headers = {"image_id": image_id, "task": "gcg"}, {**KEY, "Prefer": "wait=60"}
+    first = asyncio.create_task(api.post("/jobs", json=body, headers=headers))
+    with anyio.fail_after(PATIENCE):
+        while not app.state.gateway.watcher._waiting:
+            await asyncio.sleep(0.01)
+        second = await api.post("/jobs", json=body, headers=KEY)
+        assert (second.status_code, second.json()["type"]) == (409, "urn:glamm:problem:under-way")
+        assert int(second.headers["Retry-After"]) > 0
+        with backstage.engine.connect() as connection:
+            (job_id,) = connection.execute(select(tables.jobs.c.id)).scalars()
+        backstage.cancel(job_id)
+        answered = await first
+    assert (answered.status_code, answered.json()["state"]) == (200, "canceled")
+    again = await api.post("/jobs", json=body, headers=KEY)
+    same(answered, again)
+    assert again.headers["Preference-Applied"] == "wait=60"
+    assert backstage.contents().jobs == 1
+
+
+async def test_a_request_that_failed_is_carried_out_when_it_is_sent_again(api, backstage, image_id) -> None:
+    body = {"image_id": image_id, "task": "gcg"}
+    with backstage.engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE jobs ADD CONSTRAINT none_of_these CHECK (task <> 'gcg')")
+    assert (await api.post("/jobs", json=body, headers=KEY)).status_code == 500
+    with backstage.engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE jobs DROP CONSTRAINT none_of_these")
+    done = await api.post("/jobs", json=body, headers=KEY)
+    assert (done.status_code, "Idempotency-Replayed" in done.headers) == (202, False)
+    same(done, await api.post("/jobs", json=body, headers=KEY))
+
+
+class TestAGatewayThatDied:
+    """After the effect was committed and before the answer was kept."""
+
+    @pytest.fixture
+    def dies(self, backstage: Backstage, monkeypatch: pytest.MonkeyPatch) -> Any:
+        """Send a request to a gateway that gets no further than its effect, and let its lease run out."""
+
+        async def send(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> None:
+            with monkeypatch.context() as patch:
+                patch.setattr(repeatable, "_rendered", self._die)
+                patch.setattr(repeatable.idempotency, "let_go", lambda *_: None)
+                with pytest.raises(SystemExit):
+                    await client.post(path, json=body, headers=KEY)
+            assert (await client.post(path, json=body, headers=KEY)).status_code == 409
+            with backstage.engine.begin() as connection:
+                connection.exec_driver_sql("UPDATE idempotency_keys SET leased_until = now() - interval '1 s'")
+
+        return send
+
+    def _die(self, *_: Any) -> None:
+        raise SystemExit
+
+    async def test_its_job_is_found(self, api, backstage, image_id, dies) -> None:
+        body = {"image_id": image_id, "task": "gcg"}
+        await dies(api, "/jobs", body)
+        assert backstage.contents().jobs == 1
+        other = await api.post("/jobs", json={**body, "priority": "bulk"}, headers=KEY)
+        assert (other.status_code, other.json()["field"]) == (409, "priority")
+        with backstage.engine.connect() as connection:
+            (job_id,) = connection.execute(select(tables.jobs.c.id)).scalars()
+        backstage.cancel(job_id)
+        done = await api.post("/jobs", json=body, headers=KEY)
+        assert (done.status_code, done.json()["id"], done.json()["state"]) == (200, str(job_id), "canceled")
+        same(done, await api.post("/jobs", json=body, headers=KEY))
+        assert backstage.contents().jobs == 1
+
+    async def test_its_conversation_and_its_turn_are_found(self, api, backstage, image_id, dies) -> None:
+        await dies(api, "/conversations", {"image_id": image_id})
+        begun = await api.post("/conversations", json={"image_id": image_id}, headers=KEY)
+        assert (begun.status_code, count(backstage.engine, tables.conversations)) == (201, 1)
+        turns = f"/conversations/{begun.json()['id']}/turns"
+        with backstage.engine.begin() as connection:
+            connection.execute(tables.idempotency_keys.delete())
+        await dies(api, turns, {"task": "gcg"})
+        turn = await api.post(turns, json={"task": "gcg"}, headers=KEY)
+        assert (turn.status_code, turn.json()["turn"], backstage.contents().jobs) == (202, 1, 1)
+
+    async def test_its_key_is_not_made_twice(self, api, backstage, dies, monkeypatch) -> None:
+        monkeypatch.setattr("services.gateway.keyring.REMEMBERED_SECONDS", 3600.0)  # the first key closes nothing yet
+        body = {"owner": "bob", "scopes": ["read"]}
+        await api.get("/keys")
+        await dies(api, "/keys", body)
+        again = await api.post("/keys", json=body, headers=KEY)
+        assert (again.status_code, again.json()["type"]) == (409, "urn:glamm:problem:id-taken")
+        assert "Revoke" in again.json()["remedy"]
+        assert count(backstage.engine, tables.api_keys) == 1
+
+
+async def test_a_secret_is_shown_once_and_kept_nowhere(app: FastAPI, backstage: Backstage) -> None:
+    with backstage.engine.begin() as connection:
+        _, secret = access.create_key(connection, "ops", [Scope.ADMIN])
+    headers = {"Authorization": f"Bearer {secret}"}
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers) as admin:
+        body = {"owner": "bob", "scopes": ["read"]}
+        made = await admin.post("/keys", json=body, headers=KEY)
+        assert (made.status_code, made.json()["secret"][:6]) == (201, "glamm_")
+        again = await admin.post("/keys", json=body, headers=KEY)
+        assert (again.status_code, again.json()["field"]) == (409, "Idempotency-Key")
+        assert made.json()["id"] in again.json()["detail"]
+        assert made.json()["secret"] not in again.text
+        assert len((await admin.get("/keys")).json()["keys"]) == 2
+        assert (await admin.post("/keys", json={**body, "name": "other"}, headers=KEY)).status_code == 422
+    with backstage.engine.connect() as connection:
+        row = connection.execute(select(tables.idempotency_keys)).one()
+    assert row.body is None
+    assert made.json()["secret"] not in str(row)
+
+
+async def test_owners_do_not_share_keys(app: FastAPI, backstage: Backstage, png: bytes) -> None:
+    ids = []
+    for owner in ("ann", "bob"):
+        with backstage.engine.begin() as connection:
+            _, secret = access.create_key(connection, owner, [Scope.WRITE])
+        headers = {"Authorization": f"Bearer {secret}", **KEY}
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://g", headers=headers) as api:
+            answer = await api.post("/jobs", files={"image": ("a.png", png)}, data={"task": "gcg"})
+            assert (answer.status_code, "Idempotency-Replayed" in answer.headers) == (202, False)
+            ids.append(answer.json()["id"])
+    assert len(set(ids)) == 2
+
+
+async def test_a_long_request_stays_under_way(app, backstage, image_id, monkeypatch) -> None:
+    """Its claim is renewed for as long as it takes."""
+    monkeypatch.setattr(repeatable.idempotency, "LEASE", LEASE / 300)
+    gateway = app.state.gateway
+    request = built("application/json", [])
+    request.scope.update({"path": "/jobs", "root_path": "", "query_string": b""})
+    claim = await repeatable._claim(gateway, request, access.LOCAL, "a")
+    async with repeatable._under_way(gateway, claim):
+        with backstage.engine.connect() as connection:
+            until = select(tables.idempotency_keys.c.leased_until)
+            first = connection.execute(until).scalar_one()
+            with anyio.fail_after(PATIENCE):
+                while connection.execute(until).scalar_one() == first:
+                    connection.rollback()
+                    await asyncio.sleep(0.01)
+
+
+async def test_a_repetition_is_read_no_further_than_the_request_was(api, image_id) -> None:
+    body = {"image_id": image_id, "task": "gcg"}
+    assert (await api.post("/jobs", json=body, headers=KEY)).status_code == 202
+    sent = 0
+
+    async def endless():
+        nonlocal sent
+        while True:
+            sent += 1
+            assert sent < 100, "the gateway reads on and on"
+            yield b" " * 1000
+
+    headers = {**KEY, "Content-Type": "application/json"}
+    assert (await api.post("/jobs", content=endless(), headers=headers)).status_code == 422
