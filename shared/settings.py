@@ -49,6 +49,9 @@ class Settings(BaseSettings):
     )
     max_queued_jobs: int | None = Field(default=None, ge=0, description="of an owner without a limit of its own")
     max_wait_seconds: float = Field(default=60.0, ge=0, description="longest long-poll")
+    max_event_streams: int = Field(default=1000, gt=0, description="of each gateway process, at any time")
+    max_webhooks: int = Field(default=20, ge=0, description="of an owner")
+    webhook_allow_private: bool = Field(default=False, description="also to addresses that are not public")
 
     checkpoint: Path = SHIPPED_CHECKPOINT
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda|cuda:\d+)$")

@@ -131,7 +131,10 @@ def test_the_broker_never_evicts_and_the_features_store_does(services):
 def test_the_servers_and_the_workers_have_no_way_out(services):
     project = compose.load(BASE, environment=SECRETS)
     assert project["networks"]["internal"]["internal"] is True
-    assert [name for name, service in services.items() if service["networks"] != ["internal"]] == ["gateway"]
+    assert [name for name, service in services.items() if service["networks"] != ["internal"]] == [
+        "gateway",
+        "scheduler",
+    ]
 
 
 def test_our_processes_run_with_nothing_that_they_do_not_need(services):
