@@ -8,11 +8,19 @@ from fastapi import FastAPI
 from services.gateway import errors, openapi
 from services.gateway.access_log import AccessLog
 from services.gateway.gateway import opened
-from services.gateway.routes import conversations, health, images, jobs, keys, pictures
+from services.gateway.routes import conversations, health, images, jobs, keys, pictures, webhooks
 from shared.settings import Settings
 from shared.version import VERSION
 
-_ROUTERS = (images.router, jobs.router, pictures.router, conversations.router, keys.router, health.router)
+_ROUTERS = (
+    images.router,
+    jobs.router,
+    pictures.router,
+    conversations.router,
+    keys.router,
+    webhooks.router,
+    health.router,
+)
 
 _DESCRIPTION = """Images annotated with words tied to pixels, as jobs.
 

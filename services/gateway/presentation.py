@@ -6,10 +6,20 @@ from dataclasses import asdict
 from services.gateway.storage import ImageRow
 from shared import access, jobs, schema
 from shared.tasks import Ask, Box, Task
+from shared.webhooks.deliveries import Delivery
+from shared.webhooks.endpoints import Endpoint
 
 
 def key_json(key: access.Key) -> schema.Key:
     return schema.Key(**{**asdict(key), "scopes": sorted(key.scopes)})
+
+
+def webhook_json(endpoint: Endpoint) -> schema.Webhook:
+    return schema.Webhook(**asdict(endpoint))
+
+
+def delivery_json(delivery: Delivery) -> schema.Delivery:
+    return schema.Delivery.model_validate(asdict(delivery))
 
 
 def image_json(image: ImageRow, created: bool) -> schema.StoredImage:

@@ -245,7 +245,7 @@ class JobLife(RuleBasedStateMachine):
 
     @invariant()
     def promises_hold(self) -> None:
-        """One lease at most, one result and one event exactly, bounded attempts and window, final ends, nothing lost."""
+        """One lease at most, one result and event exactly, attempts and window bounded, final ends, nothing lost."""
         with self.engine.begin() as conn:
             rows = {row.id: row for row in conn.execute(text("SELECT * FROM jobs"))}
             results = [(row.job_id, row.model_fingerprint) for row in conn.execute(text("SELECT * FROM results"))]
