@@ -1,5 +1,6 @@
 """What the API's description says beyond the code: examples, request bodies and problems."""
 
+import json
 from collections.abc import Sequence
 from typing import Any, get_args
 
@@ -110,6 +111,24 @@ FINISHED_JOB: dict[str, Any] = {
         "model": "scenes-1f0c2a",
     },
     "links": {**QUEUED_JOB["links"], "overlay": f"{_URL}/overlay.png"},
+}
+
+_STREAM = [
+    ("job", "1", QUEUED_JOB),
+    ("job", "2", {**QUEUED_JOB, "state": "llm", "queue_position": None, "progress": 0.33}),
+    ("text", "3", {"answer": 0, "text": "A red ball lies on"}),
+    ("job", "end", FINISHED_JOB),
+]
+EVENT_STREAM: dict[str, Any] = {
+    "description": "Events `job` (a Job) and `text` (a GrowingText), until the job has finished",
+    "content": {
+        "text/event-stream": {
+            "schema": {"type": "string"},
+            "example": "".join(
+                f"event: {kind}\nid: {number}\ndata: {json.dumps(data)}\n\n" for kind, number, data in _STREAM
+            ),
+        }
+    },
 }
 
 _CONVERSATION_ID = "0198c0de-5a1d-7abc-8def-0123456789ab"
@@ -259,7 +278,7 @@ _PROBLEMS: dict[int, tuple[str, GlammError]] = {
         "A field is wrong: which one, and what would be accepted",
         InvalidInput("expressions[0]", "The expression is empty.", "Send the referring expression."),
     ),
-    503: ("A server behind the gateway does not answer", Unavailable("database")),
+    503: ("A server behind the gateway does not answer, or the gateway is full", Unavailable("database")),
 }
 
 
@@ -342,7 +361,7 @@ def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
                     schema.WebhookChange,
                 )
             ]
-            models = [*requests, (schema.Problem, "serialization")]
+            models = [*requests, (schema.Problem, "serialization"), (schema.GrowingText, "serialization")]
             _, extra = models_json_schema(models, ref_template=_REF)  # type: ignore[arg-type]
             known = document["components"]["schemas"]
             document["components"]["schemas"] = dict(sorted({**extra["$defs"], **known}.items()))

@@ -21,6 +21,7 @@ ROUTES = {
     ("delete", "/images/{image_id}"): _GUARDED | {"204", "404", "422", "503"},
     ("post", "/jobs"): _GUARDED | {"202", "413", "415", "422", "503"},
     ("get", "/jobs/{job_id}"): _GUARDED | {"200", "404", "422", "503"},
+    ("get", "/jobs/{job_id}/events"): _GUARDED | {"200", "204", "404", "422", "503"},
     ("get", "/jobs/{job_id}/masks/{n}.png"): _GUARDED | {"200", "404", "409", "422", "503"},
     ("get", "/jobs/{job_id}/overlay.png"): _GUARDED | {"200", "404", "409", "422", "503"},
     ("post", "/conversations"): _GUARDED | {"201", "413", "415", "422", "503"},
