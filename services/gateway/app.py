@@ -25,7 +25,8 @@ _ROUTERS = (
 _DESCRIPTION = """Images annotated with words tied to pixels, as jobs.
 
 Store an image, queue a job on it, and ask for the job until it is finished: the answer is text whose phrases carry
-masks. Every error is `application/problem+json` (RFC 9457) with a stable `type`, the `field` at fault and a `remedy`.
+masks. Or follow the job's events, or have webhooks told of all of them. Every error is `application/problem+json`
+(RFC 9457) with a stable `type`, the `field` at fault and a `remedy`.
 
 A request speaks for an owner by an API key, `Authorization: Bearer glamm_…`. What belongs to one owner is not there for
 any other. A service that listens on loopback and has no keys asks for none.

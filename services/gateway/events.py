@@ -43,9 +43,6 @@ async def job_events(gateway: Gateway, job_id: UUID, owner_id: UUID, root: str) 
         moved.set()
         yield f"retry: {_COME_BACK_MS}\n\n".encode()
         while not gateway.watcher.closed and clock() < end:
-            for answer, text in following.take().items():
-                grown = schema.GrowingText(answer=answer, text=text)
-                yield _event("text", next(numbers), grown.model_dump_json())
             if moved.is_set():
                 # Cleared before the look, so that whatever moves the job after it ends the wait below.
                 moved.clear()
@@ -60,6 +57,9 @@ async def job_events(gateway: Gateway, job_id: UUID, owner_id: UUID, root: str) 
                     yield _event("job", number, job_json(view, root).model_dump_json())
                 if view.state.finished:
                     return
+            for answer, text in following.take().items():
+                grown = schema.GrowingText(answer=answer, text=text)
+                yield _event("text", next(numbers), grown.model_dump_json())
             if not await _either(moved, following.grown, HEARTBEAT_SECONDS):
                 # A connection that died without a sound would wake nobody.
                 moved.set()

@@ -22,6 +22,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.sql.dml import Insert
 
 from shared.states import FINISHED
 from shared.tables import jobs, webhook_deliveries, webhook_endpoints
@@ -31,27 +32,40 @@ _COLUMNS = ["id", "endpoint_id", "event", "payload", "next_at"]
 _DUE = func.statement_timestamp()
 
 
-def jobs_finished(conn: Connection, job_ids: Sequence[UUID]) -> None:
-    """Tell of those of the jobs that are finished. Every move that may finish a job ends with this, once a job."""
-    if not job_ids:
-        return
+def _wanted(event: ColumnElement[str]) -> ColumnElement[bool]:
+    return webhook_endpoints.c.enabled & (event == any_(webhook_endpoints.c.events))
+
+
+def _links(path: ColumnElement[str]) -> ColumnElement[Any]:
+    return func.jsonb_build_object("self", path)
+
+
+def _payload(event: ColumnElement[str], time: ColumnElement[Any], data: ColumnElement[Any]) -> ColumnElement[Any]:
+    utc = func.to_char(func.timezone("UTC", time), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+    return cast(func.jsonb_build_object("type", event, "timestamp", utc, "data", data), JSONB)
+
+
+def _tell_of_jobs() -> Insert:
     event = func.concat("job.", jobs.c.state)
     data = func.jsonb_build_object(
         "id", jobs.c.id, "state", jobs.c.state, "error", jobs.c.error, "links", _links(func.concat("/jobs/", jobs.c.id))
     )
-    finished = bindparam("job_ids", list(job_ids), ARRAY(Uuid))
     told = (
-        select(
-            func.uuidv7(),
-            webhook_endpoints.c.id,
-            event,
-            _payload(event, jobs.c.finished_at, data),
-            _DUE,
-        )
+        select(func.uuidv7(), webhook_endpoints.c.id, event, _payload(event, jobs.c.finished_at, data), _DUE)
         .join(webhook_endpoints, webhook_endpoints.c.owner_id == jobs.c.owner_id)
-        .where(jobs.c.id == any_(finished), jobs.c.state.in_(FINISHED), _wanted(event))
+        .where(jobs.c.id == any_(bindparam("job_ids", type_=ARRAY(Uuid))), jobs.c.state.in_(FINISHED), _wanted(event))
     )
-    conn.execute(insert(webhook_deliveries).from_select(_COLUMNS, told))
+    return insert(webhook_deliveries).from_select(_COLUMNS, told)
+
+
+_TELL_OF_JOBS = _tell_of_jobs()
+"""Built once: every job that finishes needs it."""
+
+
+def jobs_finished(conn: Connection, job_ids: Sequence[UUID]) -> None:
+    """Tell of those of the jobs that are finished. Every move that may finish a job ends with this, once a job."""
+    if job_ids:
+        conn.execute(_TELL_OF_JOBS, {"job_ids": list(job_ids)})
 
 
 def batch_finished(conn: Connection, batch_id: UUID, owner_id: UUID, state: str) -> None:
@@ -78,16 +92,3 @@ def ask_for_test(conn: Connection, endpoint_id: UUID) -> UUID:
     written = conn.execute(insert(webhook_deliveries).from_select(_COLUMNS, told).returning(webhook_deliveries.c.id))
     delivery_id: UUID = written.scalar_one()
     return delivery_id
-
-
-def _wanted(event: ColumnElement[str]) -> ColumnElement[bool]:
-    return webhook_endpoints.c.enabled & (event == any_(webhook_endpoints.c.events))
-
-
-def _links(path: ColumnElement[str]) -> ColumnElement[Any]:
-    return func.jsonb_build_object("self", path)
-
-
-def _payload(event: ColumnElement[str], time: ColumnElement[Any], data: ColumnElement[Any]) -> ColumnElement[Any]:
-    utc = func.to_char(func.timezone("UTC", time), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-    return cast(func.jsonb_build_object("type", event, "timestamp", utc, "data", data), JSONB)
