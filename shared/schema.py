@@ -15,6 +15,7 @@ from shared.priority import Priority
 from shared.scopes import Scope
 from shared.states import ExportState, Outcome, Stage, State
 from shared.tasks import Ask, Box, Task
+from shared.webhooks.events import DeliveryState, DisabledBecause, EventType
 
 ImageId = Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="sha256 of the image's bytes, in lower-case hex")]
 
@@ -607,6 +608,110 @@ class Export(_Response):
     expires_at: datetime | None = Field(description="when the file is removed")
     url: str | None
     error: Problem | None
+
+
+class GrowingText(_Response):
+    """One of a job's answers while the model writes it: as it will be shown, without markup, as far as it goes."""
+
+    answer: int = Field(description="which of the job's answers, from 0")
+    text: str = Field(description="all of it so far, in place of what was sent of this answer before")
+
+
+_WebhookEvents = Annotated[list[EventType], Field(min_length=1, max_length=len(EventType))]
+_WebhookUrl = Annotated[str, Field(max_length=2083, description="http or https, without credentials")]
+_WebhookDescription = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$", description="to tell it from others")]
+
+
+class WebhookRequest(_Request):
+    """Where to send which events."""
+
+    url: _WebhookUrl
+    events: _WebhookEvents
+    description: _WebhookDescription = ""
+
+
+class WebhookChange(_Request):
+    """What is left out stays as it is."""
+
+    url: _WebhookUrl | None = None
+    events: _WebhookEvents | None = None
+    description: _WebhookDescription | None = None
+    enabled: bool | None = Field(None, description="a disabled webhook is told nothing")
+
+
+class Webhook(_Response):
+    """`failing_since` is null while the last delivery succeeded."""
+
+    id: UUID
+    url: str
+    events: list[EventType]
+    description: str
+    enabled: bool
+    disabled_because: DisabledBecause | None = Field(
+        description="gone: it answered 410; failing: nothing reached it for days; null when a person disabled it"
+    )
+    created_at: datetime
+    failing_since: datetime | None
+
+
+class CreatedWebhook(Webhook):
+    secret: str = Field(description="shown this once; what deliveries are signed with")
+
+
+class Webhooks(_Response):
+    webhooks: list[Webhook]
+    next: str | None = Field(description="the `cursor` of the next page; null on the last")
+
+
+class DeliveryAttempt(_Response):
+    """`status` is null where there was no answer, and `error` says why."""
+
+    at: datetime
+    ms: float
+    status: int | None
+    error: str | None
+    response: str = Field(description="the beginning of what the receiver said")
+
+
+class EventLinks(_Response):
+    self: str
+
+
+class EventData(_Response):
+    """What happened to which thing. `error`: why a job failed."""
+
+    id: UUID
+    state: str | None = None
+    batch_id: UUID | None = Field(None, description="of the batch that a job belongs to")
+    custom_id: str | None = Field(None, description="what the client calls the job within its batch")
+    error: Failure | None = None
+    links: EventLinks
+
+
+class Event(_Response):
+    """The body of a delivery."""
+
+    type: str
+    timestamp: datetime = Field(description="when it happened")
+    data: EventData
+
+
+class Delivery(_Response):
+    """An event on its way to a webhook; `id` is the `webhook-id` of every attempt."""
+
+    id: UUID
+    event: str
+    state: DeliveryState
+    created_at: datetime
+    finished_at: datetime | None
+    next_at: datetime | None = Field(description="when the next attempt is due at the earliest")
+    payload: Event
+    attempts: list[DeliveryAttempt]
+
+
+class Deliveries(_Response):
+    deliveries: list[Delivery]
+    next: str | None = Field(description="the `cursor` of the next page; null on the last")
 
 
 class Health(_Response):

@@ -74,6 +74,9 @@ class Settings(BaseSettings):
         default=(), description="buckets of the object store whose images any owner's batch may name, as a JSON list"
     )
     max_wait_seconds: float = Field(default=60.0, ge=0, description="longest long-poll")
+    max_event_streams: int = Field(default=1000, gt=0, description="of each gateway process, at any time")
+    max_webhooks: int = Field(default=20, ge=0, description="of an owner")
+    webhook_allow_private: bool = Field(default=False, description="also to addresses that are not public")
 
     checkpoint: Path = SHIPPED_CHECKPOINT
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda|cuda:\d+)$")

@@ -1,6 +1,6 @@
 """The tables, with the rules a row must keep whatever code writes it."""
 
-from enum import StrEnum
+from collections.abc import Iterable
 from uuid import UUID
 
 from sqlalchemy import (
@@ -26,6 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from shared.states import FINISHED, IN_FLIGHT, BatchState, ExportState, Outcome, Stage, State
+from shared.webhooks.events import DeliveryState, DisabledBecause
 
 metadata = MetaData(
     naming_convention={
@@ -38,7 +39,7 @@ metadata = MetaData(
 )
 
 
-def _one_of(column: str, values: tuple[str, ...] | type[StrEnum]) -> str:
+def _one_of(column: str, values: Iterable[str]) -> str:
     return f"{column} IN ({', '.join(repr(str(value)) for value in values)})"
 
 
@@ -352,4 +353,50 @@ idempotency_keys = Table(
     CheckConstraint("octet_length(fingerprint) = 32", name="fingerprint_is_sha256"),
     Index("ix_idempotency_keys_token", "token", unique=True),
     Index("ix_idempotency_keys_expires_at", "expires_at"),
+)
+
+webhook_endpoints = Table(
+    "webhook_endpoints",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("owner_id", Uuid, ForeignKey("owners.id"), nullable=False, index=True),
+    Column("url", Text, nullable=False),
+    Column("events", ARRAY(Text), nullable=False),
+    Column("description", Text, nullable=False, server_default=text("''")),
+    Column("secret", Text, nullable=False, comment="as it is, for every delivery is signed with it"),
+    Column("previous_secret", Text, comment="signs as well, until previous_until"),
+    Column("previous_until", _time),
+    Column("enabled", Boolean, nullable=False, server_default=text("true")),
+    Column("disabled_because", Text, comment="none when a person disabled it"),
+    Column("created_at", _time, nullable=False, server_default=func.now()),
+    Column("failures", Integer, nullable=False, server_default=text("0"), comment="since the last success"),
+    Column("failing_since", _time),
+    Column("resume_at", _time, nullable=False, server_default=func.now(), comment="nothing is sent before"),
+    CheckConstraint("cardinality(events) > 0", name="has_events"),
+    CheckConstraint("num_nulls(previous_secret, previous_until) IN (0, 2)", name="previous_secret_ends"),
+    CheckConstraint("disabled_because IS NULL OR NOT enabled", name="enabled_needs_no_reason"),
+    CheckConstraint(_one_of("disabled_because", DisabledBecause), name="reason_known"),
+    CheckConstraint("(failures > 0) = (failing_since IS NOT NULL) AND failures >= 0", name="failing_has_time"),
+)
+
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("id", Uuid, primary_key=True, comment="the webhook-id of every attempt"),
+    Column("endpoint_id", Uuid, ForeignKey("webhook_endpoints.id", ondelete="CASCADE"), nullable=False),
+    Column("event", Text, nullable=False),
+    Column("payload", _json, nullable=False, comment="the body, the same in every attempt"),
+    Column("state", Text, nullable=False, server_default=text("'pending'")),
+    Column("attempt", Integer, nullable=False, server_default=text("0"), comment="how many have begun"),
+    Column("next_at", _time, comment="when the next attempt is due; while one is under way, when it counts as lost"),
+    Column("created_at", _time, nullable=False, server_default=func.now(), index=True),
+    Column("finished_at", _time),
+    Column("log", _json, nullable=False, server_default=text("'[]'"), comment="what came of each attempt"),
+    CheckConstraint(_one_of("state", DeliveryState), name="state_known"),
+    CheckConstraint(
+        "(state = 'pending') = (finished_at IS NULL) AND (state = 'pending') = (next_at IS NOT NULL)",
+        name="pending_is_due",
+    ),
+    Index("ix_webhook_deliveries_endpoint", "endpoint_id", "id"),
+    Index("ix_webhook_deliveries_due", "endpoint_id", "next_at", postgresql_where=text("state = 'pending'")),
 )

@@ -8,7 +8,18 @@ from fastapi import FastAPI
 from services.gateway import errors, openapi
 from services.gateway.access_log import AccessLog
 from services.gateway.gateway import opened
-from services.gateway.routes import batches, conversations, exports, health, images, jobs, keys, pictures, uploads
+from services.gateway.routes import (
+    batches,
+    conversations,
+    exports,
+    health,
+    images,
+    jobs,
+    keys,
+    pictures,
+    uploads,
+    webhooks,
+)
 from shared.settings import Settings
 from shared.version import VERSION
 
@@ -21,13 +32,15 @@ _ROUTERS = (
     exports.router,
     conversations.router,
     keys.router,
+    webhooks.router,
     health.router,
 )
 
 _DESCRIPTION = """Images annotated with words tied to pixels, as jobs.
 
 Store an image, queue a job on it, and ask for the job until it is finished: the answer is text whose phrases carry
-masks. Every error is `application/problem+json` (RFC 9457) with a stable `type`, the `field` at fault and a `remedy`.
+masks. Or follow the job's events, or have webhooks told of all of them. Every error is `application/problem+json`
+(RFC 9457) with a stable `type`, the `field` at fault and a `remedy`.
 
 A request whose answer got lost can be sent again: `PUT /jobs/{id}` under an id of your own, and every `POST` that makes
 something with an `Idempotency-Key`.

@@ -45,6 +45,8 @@ _REMEDIES = {
 _REMEDIES_BY_FIELD = {
     "image_id": "Send the id that POST /images gave: 64 lower-case hex digits.",
     "boxes": "Send [[x1, y1, x2, y2]] in pixels of the image.",
+    "cursor": "Send what the page before gave as `next`.",
+    "webhook_id": "Send the id that POST /webhooks gave.",
 }
 
 log = get_logger(__name__)

@@ -1,4 +1,4 @@
-"""What the gateway leans on: database, objects, broker, watcher and threads, opened together and closed together."""
+"""What the gateway leans on: servers, those who listen to them, and threads, opened together and closed together."""
 
 import asyncio
 import os
@@ -15,6 +15,8 @@ from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.gateway.keyring import Keyring
+from services.gateway.streams import Streams
+from services.gateway.texts import Texts
 from services.gateway.watcher import Watcher
 from shared import jobs, tasks
 from shared import limits as limit
@@ -45,6 +47,8 @@ class Gateway:
     objects: ObjectStore
     broker: Redis
     watcher: Watcher
+    texts: Texts
+    streams: Streams
     keyring: Keyring
     network: ThreadPoolExecutor
     pictures: ThreadPoolExecutor
@@ -122,24 +126,27 @@ async def opened(settings: Settings) -> AsyncIterator[Gateway]:
     watcher = Watcher(lambda: listen(settings.database_url))
     network = ThreadPoolExecutor(_NETWORK_THREADS, "network")
     pictures = ThreadPoolExecutor(_PICTURE_THREADS, "picture")
-    listening = asyncio.create_task(watcher.run())
+    texts = Texts(broker)
+    listening = [asyncio.create_task(watcher.run()), asyncio.create_task(texts.run())]
     try:
         yield Gateway(
-            settings,
-            engine,
-            transactions,
-            ObjectStore(settings),
-            broker,
-            watcher,
-            Keyring(settings, engine),
-            network,
-            pictures,
+            settings=settings,
+            engine=engine,
+            transactions=transactions,
+            objects=ObjectStore(settings),
+            broker=broker,
+            watcher=watcher,
+            texts=texts,
+            streams=Streams(settings.max_event_streams),
+            keyring=Keyring(settings, engine),
+            network=network,
+            pictures=pictures,
         )
     finally:
         watcher.close()
-        listening.cancel()
-        with suppress(asyncio.CancelledError):
-            await listening
+        for task in listening:
+            task.cancel()
+        await asyncio.gather(*listening, return_exceptions=True)
         network.shutdown()
         pictures.shutdown()
         threads_engine.dispose()

@@ -1,5 +1,6 @@
 """What the API's description says beyond the code: examples, request bodies and problems."""
 
+import json
 from collections.abc import Sequence
 from typing import Any, get_args
 
@@ -13,6 +14,7 @@ from services.gateway.errors import MEDIA_TYPE
 from shared import schema
 from shared.errors import (
     Conflict,
+    Expired,
     Forbidden,
     GlammError,
     IdTaken,
@@ -25,6 +27,7 @@ from shared.errors import (
     UnderWay,
     UnsupportedMedia,
 )
+from shared.webhooks.events import EventType
 
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "application/octet-stream")
 BINARY = {"type": "string", "format": "binary"}
@@ -149,6 +152,23 @@ JOB_PAGE = {
         }
     ],
     "next": "MjAyNi0wMS0zMSAxMjowMDowMCswMDowMCAwMTk4YzBkZQ",
+}
+_STREAM = [
+    ("job", "1", QUEUED_JOB),
+    ("job", "2", {**QUEUED_JOB, "state": "llm", "queue_position": None, "progress": 0.33}),
+    ("text", "3", {"answer": 0, "text": "A red ball lies on"}),
+    ("job", "end", FINISHED_JOB),
+]
+EVENT_STREAM: dict[str, Any] = {
+    "description": "Events `job` (a Job) and `text` (a GrowingText), until the job has finished",
+    "content": {
+        "text/event-stream": {
+            "schema": {"type": "string"},
+            "example": "".join(
+                f"event: {kind}\nid: {number}\ndata: {json.dumps(data)}\n\n" for kind, number, data in _STREAM
+            ),
+        }
+    },
 }
 
 _CONVERSATION_ID = "0198c0de-5a1d-7abc-8def-0123456789ab"
@@ -283,6 +303,66 @@ BUILT_EXPORT = {
     "expires_at": "2026-02-07T12:02:10Z",
     "url": "https://objects.example/glamm/exports/…?X-Amz-Signature=…",
 }
+_WEBHOOK_ID = "0198c0de-5a1b-7abc-8def-0123456789ab"
+WEBHOOK: dict[str, Any] = {
+    "id": _WEBHOOK_ID,
+    "url": "https://annotators.example/glamm",
+    "events": ["job.failed", "job.succeeded"],
+    "description": "nightly run",
+    "enabled": True,
+    "disabled_because": None,
+    "created_at": "2026-01-31T12:00:00Z",
+    "failing_since": None,
+}
+CREATED_WEBHOOK = {**WEBHOOK, "secret": "whsec_dGhpcyBpcyBhbiBleGFtcGxlIGFuZCBzaWducyBubyBtb3Jl"}
+WEBHOOKS = {"webhooks": [WEBHOOK], "next": None}
+EVENT: dict[str, Any] = {
+    "type": "job.succeeded",
+    "timestamp": "2026-01-31T12:00:00.900000Z",
+    "data": {
+        "id": _JOB_ID,
+        "state": "succeeded",
+        "batch_id": None,
+        "custom_id": None,
+        "error": None,
+        "links": {"self": _URL},
+    },
+}
+DELIVERY: dict[str, Any] = {
+    "id": "0198c0de-5a1e-7abd-8def-0123456789ab",
+    "event": "job.succeeded",
+    "state": "delivered",
+    "created_at": "2026-01-31T12:00:00.9Z",
+    "finished_at": "2026-01-31T12:00:06.8Z",
+    "next_at": None,
+    "payload": EVENT,
+    "attempts": [
+        {"at": "2026-01-31T12:00:01.2Z", "ms": 38.2, "status": 503, "error": None, "response": "try later"},
+        {"at": "2026-01-31T12:00:06.7Z", "ms": 21.5, "status": 204, "error": None, "response": ""},
+    ],
+}
+DELIVERIES = {"deliveries": [DELIVERY], "next": None}
+TEST_DELIVERY: dict[str, Any] = {
+    **DELIVERY,
+    "event": "webhook.test",
+    "state": "pending",
+    "finished_at": None,
+    "next_at": "2026-01-31T12:00:00.9Z",
+    "payload": {
+        "type": "webhook.test",
+        "timestamp": "2026-01-31T12:00:00.900000Z",
+        "data": {"id": _WEBHOOK_ID, "links": {"self": f"/webhooks/{_WEBHOOK_ID}"}},
+    },
+    "attempts": [],
+}
+WEBHOOK_REQUESTS: dict[str, dict[str, Any]] = {
+    "jobs": {"value": {"url": WEBHOOK["url"], "events": ["job.succeeded", "job.failed"], "description": "nightly run"}},
+    "batches": {"value": {"url": WEBHOOK["url"], "events": ["batch.finished"]}},
+}
+WEBHOOK_CHANGES: dict[str, dict[str, Any]] = {
+    "off": {"value": {"enabled": False}},
+    "elsewhere": {"value": {"url": "https://elsewhere.example/glamm", "events": ["job.failed"]}},
+}
 
 ALIVE = {"status": "ok", "checks": {}}
 READY = {"status": "ready", "checks": {"database": "ok", "object store": "ok", "broker": "ok"}}
@@ -318,6 +398,8 @@ _BODIES = (
     schema.OwnerLimits,
     schema.BatchRequest,
     schema.UploadsRequest,
+    schema.WebhookRequest,
+    schema.WebhookChange,
 )
 
 _HEADERS: dict[str, tuple[str, str | None]] = {
@@ -374,7 +456,7 @@ _PROBLEMS: dict[int, tuple[str, GlammError]] = {
     ),
     404: ("There is no such thing", NotFound("job", _JOB_ID)),
     409: (
-        "It does not fit what the job, conversation, batch or upload is at",
+        "It does not fit what the job, conversation, batch, upload or webhook is at",
         Conflict(f"The job {_JOB_ID} is not finished (llm).", remedy=f"Wait: GET {_URL}?wait=30."),
     ),
     413: (
@@ -389,7 +471,7 @@ _PROBLEMS: dict[int, tuple[str, GlammError]] = {
         "A field is wrong: which one, and what would be accepted",
         InvalidInput("expressions[0]", "The expression is empty.", "Send the referring expression."),
     ),
-    503: ("A server behind the gateway does not answer", Unavailable("database")),
+    503: ("A server behind the gateway does not answer, or the gateway is full", Unavailable("database")),
 }
 
 
@@ -484,16 +566,39 @@ def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
         if app.openapi_schema is None:
             document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
             requests = [(model, "validation") for model in (*ASKS, *JOBS, *LINES, *_BODIES)]
-            models = [*requests, (schema.Problem, "serialization")]
+            models = [*requests, (schema.Problem, "serialization"), (schema.GrowingText, "serialization")]
             _, extra = models_json_schema(models, ref_template=_REF)  # type: ignore[arg-type]
             known = document["components"]["schemas"]
             document["components"]["schemas"] = dict(sorted({**extra["$defs"], **known}.items()))
+            document["webhooks"] = {event.value: {"post": _told(event)} for event in EventType}
             for router in routers:
                 _restore_examples(document, router)
             app.openapi_schema = document
         return app.openapi_schema
 
     app.openapi = build  # type: ignore[method-assign]
+
+
+def _told(event: EventType) -> dict[str, Any]:
+    """What a webhook is sent, for the document's own part about it."""
+    thing, state = event.split(".")
+    data: dict[str, Any] = {**EVENT["data"], "state": state}
+    if event is EventType.JOB_FAILED:
+        data["error"] = {**Expired().to_problem().to_json(), "stage": "llm", "attempt": 1}
+    elif event is EventType.BATCH_FINISHED:
+        data = {"id": _BATCH_ID, "state": state, "links": {"self": f"/batches/{_BATCH_ID}"}}
+    sent = {**EVENT, "type": event.value, "data": data}
+    return {
+        "tags": ["webhooks"],
+        "summary": f"A {thing} has {'been ' if state == 'canceled' else ''}{state}",
+        "description": "Signed by the Standard Webhooks specification: `webhook-id`, `webhook-timestamp`, "
+        "`webhook-signature`. Sent again until it is answered with a status of 200 to 299.",
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"$ref": ref("Event")}, "example": sent}},
+        },
+        "responses": {"2XX": {"description": "Taken"}, "410": {"description": "Send nothing any more"}},
+    }
 
 
 def _restore_examples(document: dict[str, Any], router: APIRouter) -> None:

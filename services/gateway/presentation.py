@@ -9,10 +9,20 @@ from shared.priority import Priority
 from shared.states import State
 from shared.stored_images import ImageRow
 from shared.tasks import Ask
+from shared.webhooks.deliveries import Delivery
+from shared.webhooks.endpoints import Endpoint
 
 
 def key_json(key: access.Key) -> schema.Key:
     return schema.Key(**{**asdict(key), "scopes": sorted(key.scopes)})
+
+
+def webhook_json(endpoint: Endpoint) -> schema.Webhook:
+    return schema.Webhook(**asdict(endpoint))
+
+
+def delivery_json(delivery: Delivery) -> schema.Delivery:
+    return schema.Delivery.model_validate(asdict(delivery))
 
 
 def image_json(image: ImageRow, created: bool) -> schema.StoredImage:

@@ -1,4 +1,4 @@
-"""Waiting for a job to finish without asking the database again and again."""
+"""Waiting for a job to move or to finish without asking the database again and again."""
 
 import asyncio
 from collections import defaultdict
@@ -16,7 +16,7 @@ log = get_logger(__name__)
 
 
 class Watcher:
-    """Hears on one connection which jobs have finished and wakes those who wait for one of them.
+    """Hears on one connection which jobs are in a new state and wakes those who wait for one of them.
 
     A wake is a hint: the waiter looks at the job again. All are woken when listening (re)starts, since notifications
     may have been missed, and when the watcher closes, since nobody would wake them any more.
@@ -24,18 +24,19 @@ class Watcher:
 
     def __init__(self, listen: Callable[[], AsyncIterator[Notification]]) -> None:
         self._listen = listen
-        self._waiting: defaultdict[UUID, set[asyncio.Event]] = defaultdict(set)
+        # Job → who waits for it → whether for every change, or for its end alone.
+        self._waiting: defaultdict[UUID, dict[asyncio.Event, bool]] = defaultdict(dict)
         self.closed = False
 
     @contextmanager
-    def watch(self, job_id: UUID) -> Iterator[asyncio.Event]:
-        """An event that is set whenever the job should be looked at again."""
+    def watch(self, job_id: UUID, *, every_change: bool = False) -> Iterator[asyncio.Event]:
+        """An event that is set whenever the job should be looked at again: at its end, or at every change of state."""
         event = asyncio.Event()
-        self._waiting[job_id].add(event)
+        self._waiting[job_id][event] = every_change
         try:
             yield event
         finally:
-            self._waiting[job_id].discard(event)
+            del self._waiting[job_id][event]
             if not self._waiting[job_id]:
                 del self._waiting[job_id]
 
@@ -58,9 +59,10 @@ class Watcher:
     def _pass_on(self, notification: Notification) -> None:
         if notification.job_id is None:
             self._wake_all()
-        elif notification.job_id in self._waiting and notification.state in FINISHED:
-            for event in self._waiting[notification.job_id]:
-                event.set()
+        elif notification.job_id in self._waiting:
+            for event, every_change in self._waiting[notification.job_id].items():
+                if every_change or notification.state in FINISHED:
+                    event.set()
 
     def _wake_all(self) -> None:
         for events in self._waiting.values():

@@ -1,1 +1,1 @@
-"""Admits queued jobs, sends lost messages again, and expires what is too old."""
+"""Admits queued jobs, sends lost messages again, expires what is too old, and delivers webhooks."""

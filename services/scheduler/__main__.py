@@ -6,6 +6,7 @@ import socket
 import sys
 
 from services.scheduler.loop import Scheduler
+from services.scheduler.webhooks import Deliverer
 from shared import logs
 from shared.settings import settings_or_exit
 
@@ -16,7 +17,8 @@ def main() -> int:
     scheduler = Scheduler(settings, f"{socket.gethostname()}:{os.getpid()}")
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: scheduler.stop())
-    scheduler.run()
+    with Deliverer(settings):
+        scheduler.run()
     return 0
 
 

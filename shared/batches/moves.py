@@ -15,6 +15,7 @@ from shared.jobs import cancel_all
 from shared.jobs.statements import announced, now
 from shared.states import BatchState, State
 from shared.tables import batches, jobs
+from shared.webhooks import outbox
 
 _AT_ONCE = 5000
 _CANCELED, _FAILED = jobs.c.state == State.CANCELED, jobs.c.state == State.FAILED
@@ -98,11 +99,15 @@ def _retry_some(conn: Connection) -> bool:
 
 def _settle(conn: Connection) -> None:
     left = select(jobs.c.id).where(job_of(batches.c.id), unfinished).correlate(batches).exists()
-    conn.execute(
+    settled = conn.execute(
         update(batches)
         .where(batches.c.finished_at.is_(None), batches.c.retry_at.is_(None), ~left)
         .values(finished_at=now)
-    )
+        .returning(batches.c.id, batches.c.owner_id, batches.c.state)
+    ).all()
+    for row in settled:
+        state = row.state if row.state == BatchState.CANCELED else "finished"
+        outbox.batch_finished(conn, row.id, row.owner_id, state)
 
 
 def _ask(conn: Connection, batch_id: UUID, owner_id: UUID, state: BatchState) -> None:

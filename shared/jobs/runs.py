@@ -15,6 +15,7 @@ from shared.jobs.statements import RELEASED, announced, close_run, failure, fini
 from shared.states import Outcome, Stage, State
 from shared.tables import answers, generations, images, jobs, phrases, results, stage_runs
 from shared.tasks import Ask
+from shared.webhooks import outbox
 
 
 def enter(conn: Connection, message: Message, worker: str, lease: timedelta) -> Run | None:
@@ -149,6 +150,7 @@ def complete_pixel(conn: Connection, run: Run, result: Result, timing: Timing) -
     if found:
         conn.execute(insert(phrases), [_phrase_row(run, n, *each) for n, each in enumerate(found)])
     close_run(conn, run, Outcome.COMPLETED, timing)
+    outbox.jobs_finished(conn, [run.job_id])
     return True
 
 
@@ -178,7 +180,10 @@ def rewind(conn: Connection, run: Run, part: str, max_rewinds: int) -> Message |
     if row is None:
         return None
     close_run(conn, run, Outcome.REWOUND)
-    return Message(run.job_id, Stage.VISION, 0) if row.state == State.VISION else None
+    if row.state == State.VISION:
+        return Message(run.job_id, Stage.VISION, 0)
+    outbox.jobs_finished(conn, [run.job_id])
+    return None
 
 
 def give_back(conn: Connection, run: Run) -> Message | None:
@@ -200,6 +205,7 @@ def fail(conn: Connection, run: Run, problem: Problem) -> bool:
     if conn.execute(finish(run, State.FAILED, error=failure(problem))).one_or_none() is None:
         return False
     close_run(conn, run, Outcome.FAILED, problem=problem)
+    outbox.jobs_finished(conn, [run.job_id])
     return True
 
 
@@ -225,7 +231,10 @@ def retry(conn: Connection, run: Run, problem: Problem, max_attempts: int) -> Me
     if row is None:
         return None
     close_run(conn, run, Outcome.FAILED, problem=problem)
-    return None if row.state == State.FAILED else Message(run.job_id, run.stage, row.attempt)
+    if row.state != State.FAILED:
+        return Message(run.job_id, run.stage, row.attempt)
+    outbox.jobs_finished(conn, [run.job_id])
+    return None
 
 
 def _expect(run: Run, stage: Stage) -> None:

@@ -13,6 +13,7 @@ from shared.jobs.records import Message, NewJob, Swept
 from shared.jobs.statements import RELEASED, announced, close_runs_of, failure, in_flight, now, queued
 from shared.states import FINISHED, Outcome, Stage, State
 from shared.tables import LOCAL_OWNER, images, jobs
+from shared.webhooks import outbox
 
 _EXPIRY_BATCH = 1000
 
@@ -109,6 +110,7 @@ def cancel_all(conn: Connection, which: ColumnElement[bool]) -> list[UUID]:
     ).all()
     job_ids = [row.id for row in canceled]
     close_runs_of(conn, job_ids, Outcome.CANCELED)
+    outbox.jobs_finished(conn, job_ids)
     return job_ids
 
 
@@ -142,9 +144,11 @@ def sweep(conn: Connection, resend_after: timedelta, max_attempts: int) -> Swept
     ).all()
     rows = sorted(rows, key=lambda row: (row.admitted_at, row.id))
     close_runs_of(conn, [row.id for row in rows], Outcome.LOST)
+    failed = [row.id for row in rows if row.state == State.FAILED]
+    outbox.jobs_finished(conn, failed)
     return Swept(
         resend=[Message(row.id, Stage(row.state), row.attempt) for row in rows if row.state != State.FAILED],
-        failed=[row.id for row in rows if row.state == State.FAILED],
+        failed=failed,
     )
 
 
@@ -164,5 +168,7 @@ def expire(conn: Connection) -> int:
         .values(state=State.FAILED, finished_at=now, error=failure(Expired().to_problem()), **RELEASED)
         .returning(jobs.c.id, announced)
     ).all()
-    close_runs_of(conn, [row.id for row in rows], Outcome.FAILED)
+    job_ids = [row.id for row in rows]
+    close_runs_of(conn, job_ids, Outcome.FAILED)
+    outbox.jobs_finished(conn, job_ids)
     return len(rows)

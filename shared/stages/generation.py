@@ -1,6 +1,7 @@
 """What goes into the llm stage and what comes out of it."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from torch import Tensor
 
@@ -21,12 +22,25 @@ class Prompt:
     question: Question | None = None
 
 
+class Follower(Protocol):
+    """Reads along while answers grow. Both methods are called between steps, so neither may take time."""
+
+    def wants(self, answer: int, ended: bool) -> bool:
+        """Whether `grown` is to be called for this one of the item's answers; asked after each of its tokens."""
+        ...
+
+    def grown(self, answer: int, text: str) -> None:
+        """text: all of the answer so far, with its markup."""
+        ...
+
+
 @dataclass(frozen=True)
 class LlmInput:
     """One job. global_tokens: (t, width), of all its prompts."""
 
     global_tokens: Tensor
     prompts: tuple[Prompt, ...]
+    follower: Follower | None = None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from shared.stages.caption_script import Script
-from shared.stages.generation import LlmAnswer, LlmInput, LlmOutput, Prompt
+from shared.stages.generation import Follower, LlmAnswer, LlmInput, LlmOutput, Prompt
 from shared.stages.kv_cache import RowCache
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ class _Waiting:
     index: int
     prompt: Prompt
     global_tokens: Tensor
+    follower: Follower | None
 
     @property
     def length(self) -> int:
@@ -40,6 +41,7 @@ class _Sequence:
     index: int
     room: int
     script: Script | None
+    follower: Follower | None
     ids: list[int] = field(default_factory=list)
     vectors: list[Tensor] = field(default_factory=list)
 
@@ -64,7 +66,7 @@ class LlmStepper:
     def admit(self, key: int, item: LlmInput) -> None:
         self._answers[key] = [None] * len(item.prompts)
         self._waiting.extend(
-            _Waiting(key, index, prompt, item.global_tokens) for index, prompt in enumerate(item.prompts)
+            _Waiting(key, index, prompt, item.global_tokens, item.follower) for index, prompt in enumerate(item.prompts)
         )
 
     @torch.inference_mode()
@@ -93,7 +95,10 @@ class LlmStepper:
         self._prefill()
         for row in reversed(range(len(self._live))):
             sequence = self._live[row]
-            if sequence.ids[-1] == self._stage.tokenizer.eos or sequence.room == 0:
+            ended = sequence.ids[-1] == self._stage.tokenizer.eos or sequence.room == 0
+            if sequence.follower is not None and sequence.follower.wants(sequence.index, ended):
+                sequence.follower.grown(sequence.index, self._text(sequence))
+            if ended:
                 self._answers[sequence.key][sequence.index] = self._answer(sequence)
                 self._remove(row)
         return self._take_finished()
@@ -125,7 +130,7 @@ class LlmStepper:
                 # A settled answer is as long as it is; one that runs on is cut at the limit.
                 room = left if script is not None else min(stage.max_new_tokens, left)
                 self._cache.add(cache, row)
-                self._live.append(_Sequence(waiting.key, waiting.index, room, script))
+                self._live.append(_Sequence(waiting.key, waiting.index, room, script, waiting.follower))
             self._take(states, self._live[first:])
 
     def _decode(self) -> None:
@@ -162,8 +167,10 @@ class LlmStepper:
         stage = self._stage
         none = torch.zeros(0, stage.lmm.prompt_dim)
         vectors = torch.stack(sequence.vectors).float().cpu() if sequence.vectors else none
-        text = stage.tokenizer.decode(sequence.ids) if sequence.script is None else sequence.script.text
-        return LlmAnswer(text, tuple(sequence.ids), vectors)
+        return LlmAnswer(self._text(sequence), tuple(sequence.ids), vectors)
+
+    def _text(self, sequence: _Sequence) -> str:
+        return self._stage.tokenizer.decode(sequence.ids) if sequence.script is None else sequence.script.text
 
     def _remove(self, row: int) -> None:
         self._cache.remove(row)

@@ -138,7 +138,7 @@ def test_what_clients_do_not_speak_to_has_no_way_out(services):
     project = compose.load(BASE, environment=SECRETS)
     assert project["networks"]["internal"]["internal"] is True
     outside = {name for name, service in services.items() if service["networks"] != ["internal"]}
-    assert outside == {"gateway", "minio"}
+    assert outside == {"gateway", "minio", "scheduler"}
 
 
 def test_our_processes_run_with_nothing_that_they_do_not_need(services):

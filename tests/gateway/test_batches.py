@@ -15,8 +15,10 @@ from shared import batches, jobs
 from shared.errors import InvalidInput
 from shared.jobs import Result, Stage
 from shared.settings import Settings
-from shared.tables import LOCAL_OWNER, batch_errors
+from shared.tables import LOCAL_OWNER, batch_errors, webhook_deliveries
 from shared.tables import batches as batch_table
+from shared.webhooks import endpoints
+from shared.webhooks.events import EventType
 from tests.gateway.conftest import Backstage, encode, picture
 
 JSONL = {"Content-Type": "application/jsonl"}
@@ -408,3 +410,23 @@ async def test_a_batch_counts_against_what_may_wait(settings: Settings, backstag
         assert (await submit(api, line)).status_code == 201
         assert (await submit(api, line)).status_code == 429
     assert backstage.contents().jobs == 3
+
+
+async def test_a_finished_batch_is_told_of_once(api: httpx.AsyncClient, backstage: Backstage, result: Result) -> None:
+    """An endpoint hears of the job, by the name that the client gave it, and of the batch."""
+    with backstage.engine.begin() as connection:
+        wanted = [EventType.JOB_SUCCEEDED, EventType.BATCH_FINISHED]
+        endpoints.create(connection, LOCAL_OWNER, "https://hooks.example/", wanted, "", most=1)
+    created = await submit(api, manifest([{"custom_id": "a", "image_id": await store(api), "task": "gcg"}]))
+    batch = created.json()
+    (job,) = (await api.get(batch["links"]["jobs"])).json()["jobs"]
+    work_off(backstage)
+    backstage.succeed(UUID(job["id"]), result)
+    for _ in range(2):
+        work_off(backstage)
+    with backstage.engine.connect() as connection:
+        told = connection.execute(select(webhook_deliveries).order_by(webhook_deliveries.c.id)).all()
+    assert [row.event for row in told] == ["job.succeeded", "batch.finished"]
+    of_job, of_batch = (row.payload["data"] for row in told)
+    assert (of_job["id"], of_job["batch_id"], of_job["custom_id"]) == (job["id"], batch["id"], "a")
+    assert (of_batch["id"], of_batch["state"]) == (batch["id"], "finished")

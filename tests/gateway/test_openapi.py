@@ -12,6 +12,7 @@ from services.gateway.app import create_app
 from shared import schema
 from shared.settings import Settings
 from shared.tasks import Task
+from shared.webhooks.events import EventType
 
 _GUARDED = {"401", "403", "429"}
 ROUTES = {
@@ -23,6 +24,7 @@ ROUTES = {
     ("post", "/jobs"): _GUARDED | {"200", "202", "409", "413", "415", "422", "503"},
     ("put", "/jobs/{job_id}"): _GUARDED | {"200", "202", "404", "409", "413", "415", "422", "503"},
     ("get", "/jobs/{job_id}"): _GUARDED | {"200", "304", "404", "422", "503"},
+    ("get", "/jobs/{job_id}/events"): _GUARDED | {"200", "204", "404", "422", "503"},
     ("post", "/jobs/{job_id}/cancel"): _GUARDED | {"200", "404", "422", "503"},
     ("get", "/jobs/{job_id}/masks/{n}.png"): _GUARDED | {"200", "304", "404", "409", "422", "503"},
     ("get", "/jobs/{job_id}/overlay.png"): _GUARDED | {"200", "304", "404", "409", "422", "503"},
@@ -45,6 +47,14 @@ ROUTES = {
     ("get", "/keys"): _GUARDED | {"200", "503"},
     ("delete", "/keys/{key_id}"): _GUARDED | {"200", "404", "422", "503"},
     ("put", "/owners/{name}/limits"): _GUARDED | {"200", "404", "413", "415", "422", "503"},
+    ("post", "/webhooks"): _GUARDED | {"201", "413", "415", "422", "503"},
+    ("get", "/webhooks"): _GUARDED | {"200", "422", "503"},
+    ("get", "/webhooks/{webhook_id}"): _GUARDED | {"200", "404", "422", "503"},
+    ("patch", "/webhooks/{webhook_id}"): _GUARDED | {"200", "404", "413", "415", "422", "503"},
+    ("delete", "/webhooks/{webhook_id}"): _GUARDED | {"204", "404", "422", "503"},
+    ("post", "/webhooks/{webhook_id}/rotate"): _GUARDED | {"200", "404", "422", "503"},
+    ("post", "/webhooks/{webhook_id}/test"): _GUARDED | {"202", "404", "409", "422", "503"},
+    ("get", "/webhooks/{webhook_id}/deliveries"): _GUARDED | {"200", "404", "422", "503"},
     ("get", "/healthz"): {"200"},
     ("get", "/readyz"): {"200", "503"},
 }
@@ -57,8 +67,8 @@ def document() -> dict[str, Any]:
 
 
 def contents(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(where, media type object) of every body, in and out."""
-    for path, operations in document["paths"].items():
+    """(where, media type object) of every body, in and out, and of what webhooks are sent."""
+    for path, operations in {**document["paths"], **document["webhooks"]}.items():
         for method, operation in operations.items():
             bodies = {"request": operation.get("requestBody", {}), **operation["responses"]}
             for name, body in bodies.items():
@@ -134,6 +144,13 @@ def test_the_examples_of_jobs_are_what_clients_can_read(example: dict[str, Any])
     for phrase in job.result.phrases if job.result else ():
         assert phrase.span is not None
         assert phrase.text == job.result.text[slice(*phrase.span)]
+
+
+def test_every_event_is_described(document) -> None:
+    assert set(document["webhooks"]) == {event.value for event in EventType}
+    for event, operations in document["webhooks"].items():
+        (content,) = operations["post"]["requestBody"]["content"].values()
+        assert content["example"]["type"] == event
 
 
 def test_each_task_leads_to_its_request(document) -> None:

@@ -9,7 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
+import redis
 
+from shared import growing_text
 from shared.images import decode
 from shared.jobs import JobView, Outcome, Stage, State, cancel
 from shared.stages.glamm import Glamm
@@ -59,6 +61,28 @@ def test_the_service_says_what_the_model_says(place: Place, worker: StartWorker)
         for event in ("stage.started", "stage.completed"):
             lines = [json.loads(line) for line in started.log.read_text().splitlines() if f'"{event}"' in line]
             assert {line["stage"] for line in lines if line["job_id"] == str(job_id)} == set(Stage)
+
+
+@pytest.mark.usefixtures("scheduler")
+def test_who_listens_reads_along(place: Place, worker: StartWorker) -> None:
+    worker("vision,llm,pixel", max_new_tokens=600)
+    image_id = place.upload(place.picture())
+    heard: list[dict[int, str]] = []
+    with (
+        redis.Redis.from_url(place.settings.broker_url) as broker,
+        broker.pubsub(ignore_subscribe_messages=True) as pubsub,
+    ):
+        job_id = place.submit(image_id, Ask(Task.REFSEG, expressions=("a", "b")))
+        pubsub.subscribe(growing_text.channel(job_id))
+        while not place.view(job_id).state.finished:
+            message = pubsub.get_message(timeout=0.05)
+            if message is not None:
+                heard.append(growing_text.decode(message["data"]))
+    result = place.succeeded(job_id).result
+    assert result is not None
+    assert {number for texts in heard for number in texts} == {0, 1}
+    for number, answer in enumerate(result.answers):
+        assert all(answer.text.startswith(texts[number]) for texts in heard if number in texts)
 
 
 @pytest.mark.usefixtures("scheduler")

@@ -1,6 +1,7 @@
 """The llm stage's work: image tokens come from the features store, the generations go into Postgres."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from sqlalchemy import Connection
@@ -13,6 +14,7 @@ from shared.stages.generation import LlmAnswer, LlmInput, LlmOutput, PastTurn
 from shared.stages.llm import LlmStage
 from shared.tasks import Box
 from workers.errors import FeaturesGone
+from workers.llm.telling import Teller
 from workers.tensors import unpack
 from workers.work import Work
 
@@ -20,9 +22,10 @@ from workers.work import Work
 class LlmWork(Work[LlmInput, LlmOutput, Sequence[Generation]]):
     stage = Stage.LLM
 
-    def __init__(self, stage: LlmStage, features: FeatureStore) -> None:
+    def __init__(self, stage: LlmStage, features: FeatureStore, teller: Teller) -> None:
         self._stage = stage
         self._features = features
+        self._teller = teller
 
     def fetch(self, run: Run) -> LlmInput:
         asks = [*(turn.ask for turn in run.history), run.ask]
@@ -36,7 +39,8 @@ class LlmWork(Work[LlmInput, LlmOutput, Sequence[Generation]]):
             return unpack(found[region_part(boxes)]) if boxes else None
 
         history = [PastTurn(turn.ask, turn.answers, regions(turn.ask.boxes)) for turn in run.history]
-        return self._stage.prepare(run.ask, unpack(found[GLOBAL]), regions(run.ask.boxes), history)
+        prepared = self._stage.prepare(run.ask, unpack(found[GLOBAL]), regions(run.ask.boxes), history)
+        return replace(prepared, follower=self._teller.follow(run.job_id))
 
     def size(self, fetched: LlmInput) -> int:
         return len(fetched.prompts)

@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
 from sqlalchemy import Connection
 
-from services.gateway import cursors, openapi
+from services.gateway import cursors, openapi, paging
 from services.gateway.body import content_type, gathered, read_json
 from services.gateway.callers import Reader, Writer
 from services.gateway.errors import from_pydantic
@@ -32,7 +32,6 @@ router = APIRouter(tags=["batches"])
 log = get_logger(__name__)
 
 JSON_LINES = ("application/jsonl", "application/x-ndjson")
-_PAGE = 50
 _CHUNK = 1024 * 1024
 
 _CREATION: dict[str, Any] = {
@@ -59,7 +58,6 @@ _STEERED: dict[int | str, dict[str, Any]] = {
     **openapi.guarded(404, 409, 422, 503),
 }
 
-Limit = Annotated[int, Query(ge=1, le=200, description="entries a page")]
 Cursor = Annotated[str | None, Query(max_length=100, description="`next` of the page before")]
 ReadPage = Callable[[Connection, UUID, batches.Position], tuple[bytes, batches.Position | None]]
 
@@ -116,14 +114,12 @@ async def create_batch(
 
 @router.get("/batches", responses={200: openapi.example("A page", openapi.BATCHES), **openapi.guarded(422, 503)})
 async def list_batches(
-    request: Request, gateway: Current, caller: Reader, cursor: Cursor = None, limit: Limit = _PAGE
+    request: Request, gateway: Current, caller: Reader, cursor: paging.Cursor = None, limit: paging.Limit = paging.LIMIT
 ) -> schema.Batches:
     """The owner's batches, the newest first."""
-    before = cursors.behind(cursor, UUID)
     async with gateway.engine.connect() as connection:
-        found = await connection.run_sync(batches.page, caller.owner_id, before, limit + 1)
-    root, page = request.scope["root_path"], found[:limit]
-    following = cursors.cursor(page[-1].id) if len(found) > limit else None
+        found = await connection.run_sync(batches.page, caller.owner_id, cursor, limit + 1)
+    root, (page, following) = request.scope["root_path"], paging.cut(found, limit)
     return schema.Batches(batches=[batch_json(view, root) for view in page], next=following)
 
 
@@ -147,7 +143,7 @@ async def list_batch_jobs(
     caller: Reader,
     state: Annotated[list[State] | None, Query(description="only jobs in this state; repeatable")] = None,
     cursor: Cursor = None,
-    limit: Limit = _PAGE,
+    limit: paging.Limit = paging.LIMIT,
 ) -> schema.BatchJobs:
     """The jobs of a batch in the order of its manifest, without their results."""
     after = cursors.behind(cursor, cursors.number) or 0

@@ -3,10 +3,11 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request, Response, status
+from fastapi import APIRouter, Header, Query, Request, Response, status
 from sqlalchemy import Connection
+from starlette.responses import StreamingResponse
 
-from services.gateway import cursors, openapi
+from services.gateway import cursors, events, openapi
 from services.gateway.body import read_submission
 from services.gateway.callers import Reader, Writer
 from services.gateway.etags import REVALIDATED, IfNoneMatch, etag, not_modified
@@ -161,6 +162,40 @@ async def get_job(
         return not_modified(tag, REVALIDATED)
     response.headers.update({"ETag": tag, "Cache-Control": REVALIDATED})
     return job_json(view, request.scope["root_path"])
+
+
+@router.get(
+    "/jobs/{job_id}/events",
+    response_class=StreamingResponse,
+    responses={
+        200: openapi.EVENT_STREAM,
+        204: {"description": "The client has had the last event already: `Last-Event-ID` is `end`"},
+        **openapi.guarded(404, 422, 503),
+    },
+)
+async def follow_job(
+    job_id: JobId,
+    request: Request,
+    gateway: Current,
+    caller: Reader,
+    last_event_id: Annotated[str | None, Header(description="the id of the last event that the client has")] = None,
+) -> Response:
+    """A job's life as Server-Sent Events.
+
+    `event: job` carries the job as GET /jobs/{id} has it: as it is now, after each change of its state (changes that
+    follow each other closely may come as one), and at last, under the id `end`, with its result; then the stream ends.
+    `event: text` carries one answer of the job while the model writes it, as it will be shown: without markup, all of
+    it so far. It comes up to five times a second, and may not come at all; the final job has the whole of it.
+
+    A client that comes back gets the job as it is then: nothing has to be replayed. Comments keep the connection alive.
+    The stream also ends when the gateway stops and after an hour: come back.
+    """
+    view = await gateway.job(job_id, caller.owner_id)
+    if view.state.finished and last_event_id == events.LAST:
+        return Response(status_code=status.HTTP_204_NO_CONTENT)
+    gateway.streams.require_room()
+    stream = events.job_events(gateway, job_id, caller.owner_id, request.scope["root_path"])
+    return StreamingResponse(stream, headers=events.HEADERS, media_type=events.MEDIA_TYPE)
 
 
 @router.post(

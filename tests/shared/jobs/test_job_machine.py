@@ -29,6 +29,9 @@ from sqlalchemy import Connection, Engine, create_engine, text
 from shared import jobs
 from shared.errors import Unavailable
 from shared.jobs import Message, NewJob, Run, Stage, State, Timing
+from shared.tables import LOCAL_OWNER
+from shared.webhooks import endpoints
+from shared.webhooks.events import EventType
 
 LEASE = timedelta(hours=1)
 RESEND_AFTER = timedelta(hours=1)
@@ -79,6 +82,8 @@ class JobLife(RuleBasedStateMachine):
         self.final: dict[UUID, Any] = {}
         with self.engine.begin() as conn:
             conn.execute(text("DELETE FROM jobs"))
+            conn.execute(text("DELETE FROM webhook_endpoints"))
+            endpoints.create(conn, LOCAL_OWNER, "http://receiver.example/", tuple(EventType), "", most=1)
 
     @initialize(target=job_ids, priorities=st.lists(st.integers(0, 2), min_size=1, max_size=3))
     def begin(self, priorities: list[int]) -> Any:
@@ -240,11 +245,12 @@ class JobLife(RuleBasedStateMachine):
 
     @invariant()
     def promises_hold(self) -> None:
-        """One lease at most, one result exactly, bounded attempts, a bounded window, final ends, nothing lost."""
+        """One lease at most, one result and event exactly, attempts and window bounded, final ends, nothing lost."""
         with self.engine.begin() as conn:
             rows = {row.id: row for row in conn.execute(text("SELECT * FROM jobs"))}
             results = [(row.job_id, row.model_fingerprint) for row in conn.execute(text("SELECT * FROM results"))]
             runs = conn.execute(text("SELECT * FROM stage_runs")).all()
+            told = conn.execute(text("SELECT payload #>> '{data,id}', event FROM webhook_deliveries")).all()
         assert rows.keys() == self.model.keys()
         running = Counter(run.job_id for run in runs if run.outcome == "running")
         for job_id, job in self.model.items():
@@ -256,6 +262,8 @@ class JobLife(RuleBasedStateMachine):
                 assert self.final.setdefault(job_id, row) == row
         won = [(job_id, str(job.winner)) for job_id, job in self.model.items() if job.state is State.SUCCEEDED]
         assert sorted(results) == sorted(won)
+        ended = [(str(job_id), f"job.{job.state}") for job_id, job in self.model.items() if job.state.finished]
+        assert sorted(map(tuple, told)) == sorted(ended)
         starts = Counter((run.job_id, run.stage, run.rewind) for run in runs if run.outcome != "given_back")
         assert max(starts.values(), default=0) <= MAX_ATTEMPTS
         assert max((row.rewinds for row in rows.values()), default=0) <= MAX_REWINDS

@@ -1,5 +1,7 @@
 """Continuous batching: an answer does not depend on who shares its steps."""
 
+from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import InvalidInput
+from shared.model.grounding import clean
 from shared.model.tokenizer import IMAGE_PLACEHOLDER
 from shared.stages.generation import LlmAnswer, LlmInput, LlmOutput, PastTurn
 from shared.stages.llm import LlmStage
@@ -56,6 +59,45 @@ def assert_same(one: LlmOutput, other: LlmOutput) -> None:
         assert mine.token_ids == theirs.token_ids
         assert mine.text == theirs.text
         torch.testing.assert_close(mine.prompt_vectors, theirs.prompt_vectors, rtol=1e-3, atol=1e-5)
+
+
+class Reader:
+    """A follower that takes every `nth` text of an answer."""
+
+    def __init__(self, nth: int) -> None:
+        self.nth, self.asked = nth, 0
+        self.texts: dict[int, list[str]] = defaultdict(list)
+
+    def wants(self, answer: int, ended: bool) -> bool:
+        self.asked += 1
+        return ended or self.asked % self.nth == 0
+
+    def grown(self, answer: int, text: str) -> None:
+        self.texts[answer].append(text)
+
+
+@pytest.mark.parametrize("nth", [1, 3, 10**6])
+def test_a_follower_reads_along_and_changes_nothing(stage: LlmStage, nth: int) -> None:
+    tokens = prompt(stage, 1).global_tokens
+    asks = [
+        Ask(Task.GCG),
+        Ask(Task.REFSEG, expressions=("a cat", "the dog")),
+        Ask(Task.GROUND, "A red ball, and grass."),
+        Ask(Task.GROUND, "A red ball.", phrases=("A red ball",)),
+    ]
+    items = [stage.prepare(ask, tokens) for ask in asks]
+    readers = [Reader(nth) for _ in items]
+    alone = stage.run(items)
+    followed = stage.run([replace(item, follower=reader) for item, reader in zip(items, readers, strict=True)])
+    for one, other, reader in zip(alone, followed, readers, strict=True):
+        assert_same(one, other)
+        assert sorted(reader.texts) == list(range(len(other.answers)))
+        for number, answer in enumerate(other.answers):
+            assert reader.texts[number][-1] == answer.text
+            shown = [clean(text).rstrip("\N{REPLACEMENT CHARACTER}") for text in reader.texts[number]]
+            assert all(clean(answer.text).startswith(text) for text in shown)
+        assert reader.asked == sum(len(answer.token_ids) for answer in other.answers)
+    assert nth > 1 or all(len(set(reader.texts[0])) > 1 for reader in readers[:3])
 
 
 def test_the_cache_changes_nothing(stage: LlmStage) -> None:
