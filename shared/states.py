@@ -1,6 +1,6 @@
 """The states a job passes through and the stages that do its work."""
 
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 
 class State(StrEnum):
@@ -48,3 +48,15 @@ class Outcome(StrEnum):
     REWOUND = "rewound"
     LOST = "lost"
     CANCELED = "canceled"
+
+
+class Priority(IntEnum):
+    """Of a job or batch. What people wait for goes before what they come back for."""
+
+    BULK = 0
+    INTERACTIVE = 10
+
+
+def is_urgent(priority: int) -> bool:
+    """Whether a job of this priority goes before all that are not urgent, wherever jobs wait."""
+    return priority >= Priority.INTERACTIVE

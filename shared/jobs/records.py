@@ -7,18 +7,22 @@ from uuid import UUID
 
 from shared.errors import Problem
 from shared.masks import Rle
-from shared.states import Outcome, Stage, State
+from shared.states import Outcome, Priority, Stage, State
 from shared.tables import LOCAL_OWNER
 from shared.tasks import Ask, Box
 
 
 @dataclass(frozen=True)
 class Message:
-    """What Celery carries: start this stage of this job, started `attempt` times so far."""
+    """What Celery carries: start this stage of this job, started `attempt` times so far.
+
+    urgent: it has a queue of its own, which the others never hold up.
+    """
 
     job_id: UUID
     stage: Stage
     attempt: int
+    urgent: bool
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class NewJob:
 
     image_id: str
     ask: Ask
-    priority: int = 0
+    priority: int = Priority.INTERACTIVE
     ttl: timedelta = timedelta(days=7)
     owner_id: UUID = LOCAL_OWNER
     most_queued: int | None = None
@@ -130,19 +134,24 @@ class Run:
     generations: tuple[Generation, ...]
     stage: Stage
     attempt: int
+    urgent: bool
     token: UUID
     worker: str
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds of a run's steps; `cached` when the image's own features were there already."""
+    """Milliseconds of a run's steps; `cached` when the image's own features were there already.
+
+    engine_wait_steps: how many steps the engine took for others while this run waited.
+    """
 
     fetch_ms: float = 0.0
     engine_wait_ms: float = 0.0
     engine_ms: float = 0.0
     store_ms: float = 0.0
     cached: bool = False
+    engine_wait_steps: int = 0
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from sqlalchemy import Connection, case, exists, insert, null, select, update
 from shared.errors import FeaturesLost, Problem
 from shared.jobs.conversations import history
 from shared.jobs.records import Generation, Message, Phrase, Result, Run, Timing
-from shared.jobs.statements import RELEASED, announced, close_run, failure, finish, held, now
-from shared.states import Outcome, Stage, State
+from shared.jobs.statements import MESSAGE, RELEASED, announced, close_run, failure, finish, held, message_of, now
+from shared.states import Outcome, Stage, State, is_urgent
 from shared.tables import answers, generations, images, jobs, phrases, results, stage_runs
 from shared.tasks import Ask
 
@@ -63,6 +63,7 @@ def enter(conn: Connection, message: Message, worker: str, lease: timedelta) -> 
         generations=_generations(conn, row.id) if message.stage is Stage.PIXEL else (),
         stage=message.stage,
         attempt=row.attempt,
+        urgent=is_urgent(row.priority),
         token=token,
         worker=worker,
     )
@@ -90,12 +91,12 @@ def complete_vision(conn: Connection, run: Run, timing: Timing) -> Message | Non
         update(jobs)
         .where(held(run))
         .values(state=following, attempt=0, ready_at=now, sent_at=now, **RELEASED)
-        .returning(jobs.c.state, announced)
+        .returning(*MESSAGE, announced)
     ).one_or_none()
     if row is None:
         return None
     close_run(conn, run, Outcome.COMPLETED, timing)
-    return Message(run.job_id, Stage(row.state), 0)
+    return message_of(row)
 
 
 def complete_llm(conn: Connection, run: Run, generated: Sequence[Generation], timing: Timing) -> Message | None:
@@ -105,7 +106,7 @@ def complete_llm(conn: Connection, run: Run, generated: Sequence[Generation], ti
         update(jobs)
         .where(held(run))
         .values(state=State.PIXEL, attempt=0, ready_at=now, sent_at=now, **RELEASED)
-        .returning(announced)
+        .returning(*MESSAGE, announced)
     ).one_or_none()
     if row is None:
         return None
@@ -125,7 +126,7 @@ def complete_llm(conn: Connection, run: Run, generated: Sequence[Generation], ti
         ],
     )
     close_run(conn, run, Outcome.COMPLETED, timing)
-    return Message(run.job_id, Stage.PIXEL, 0)
+    return message_of(row)
 
 
 def complete_pixel(conn: Connection, run: Run, result: Result, timing: Timing) -> bool:
@@ -169,12 +170,12 @@ def rewind(conn: Connection, run: Run, part: str, max_rewinds: int) -> Message |
             error=case((exhausted, failure(FeaturesLost(part).to_problem())), else_=null()),
             **RELEASED,
         )
-        .returning(jobs.c.state, announced)
+        .returning(*MESSAGE, announced)
     ).one_or_none()
     if row is None:
         return None
     close_run(conn, run, Outcome.REWOUND)
-    return Message(run.job_id, Stage.VISION, 0) if row.state == State.VISION else None
+    return None if row.state == State.FAILED else message_of(row)
 
 
 def give_back(conn: Connection, run: Run) -> Message | None:
@@ -183,12 +184,12 @@ def give_back(conn: Connection, run: Run) -> Message | None:
         update(jobs)
         .where(held(run))
         .values(attempt=jobs.c.attempt - 1, ready_at=now, sent_at=now, **RELEASED)
-        .returning(jobs.c.attempt)
+        .returning(*MESSAGE)
     ).one_or_none()
     if row is None:
         return None
     close_run(conn, run, Outcome.GIVEN_BACK)
-    return Message(run.job_id, run.stage, row.attempt)
+    return message_of(row)
 
 
 def fail(conn: Connection, run: Run, problem: Problem) -> bool:
@@ -216,12 +217,12 @@ def retry(conn: Connection, run: Run, problem: Problem, max_attempts: int) -> Me
             error=case((exhausted, failure(problem)), else_=null()),
             **RELEASED,
         )
-        .returning(jobs.c.state, jobs.c.attempt, announced)
+        .returning(*MESSAGE, announced)
     ).one_or_none()
     if row is None:
         return None
     close_run(conn, run, Outcome.FAILED, problem=problem)
-    return None if row.state == State.FAILED else Message(run.job_id, run.stage, row.attempt)
+    return None if row.state == State.FAILED else message_of(row)
 
 
 def _expect(run: Run, stage: Stage) -> None:

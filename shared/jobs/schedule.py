@@ -9,8 +9,18 @@ from shared.database import announcement
 from shared.errors import Expired, LimitReached, NotFound, WorkerLost
 from shared.ids import uuid7
 from shared.jobs.records import Message, NewJob, Swept
-from shared.jobs.statements import RELEASED, announced, close_runs_of, failure, in_flight, now, queued
-from shared.states import FINISHED, Outcome, Stage, State
+from shared.jobs.statements import (
+    MESSAGE,
+    RELEASED,
+    announced,
+    close_runs_of,
+    failure,
+    in_flight,
+    message_of,
+    now,
+    queued,
+)
+from shared.states import FINISHED, Outcome, Stage, State, is_urgent
 from shared.tables import LOCAL_OWNER, images, jobs
 
 _ADMISSION_LOCK = 0x676C_616D_6D01
@@ -123,7 +133,7 @@ def admit(conn: Connection, window: int) -> list[Message]:
         .returning(jobs.c.id, jobs.c.priority, jobs.c.created_at, announced)
     ).all()
     ordered = sorted(rows, key=lambda row: (-row.priority, row.created_at, row.id))
-    return [Message(row.id, Stage.VISION, 0) for row in ordered]
+    return [Message(row.id, Stage.VISION, 0, is_urgent(row.priority)) for row in ordered]
 
 
 def sweep(conn: Connection, resend_after: timedelta, max_attempts: int) -> Swept:
@@ -152,12 +162,12 @@ def sweep(conn: Connection, resend_after: timedelta, max_attempts: int) -> Swept
             error=case((exhausted, failure(WorkerLost().to_problem())), else_=null()),
             **RELEASED,
         )
-        .returning(jobs.c.id, jobs.c.state, jobs.c.attempt, jobs.c.admitted_at, announced)
+        .returning(*MESSAGE, jobs.c.admitted_at, announced)
     ).all()
     rows = sorted(rows, key=lambda row: (row.admitted_at, row.id))
     close_runs_of(conn, [row.id for row in rows], Outcome.LOST)
     return Swept(
-        resend=[Message(row.id, Stage(row.state), row.attempt) for row in rows if row.state != State.FAILED],
+        resend=[message_of(row) for row in rows if row.state != State.FAILED],
         failed=[row.id for row in rows if row.state == State.FAILED],
     )
 

@@ -198,5 +198,5 @@ async def test_the_job_that_is_queued_is_the_one_that_was_asked_for(api, backsta
         row = connection.execute(tables.jobs.select()).one()
         view = jobs.get(connection, job.id)
     assert view is not None
-    assert (row.id, row.task, row.inputs, row.priority) == (job.id, "region_caption", {"boxes": [[1, 2, 3.5, 4]]}, 0)
+    assert (row.id, row.task, row.inputs, row.priority) == (job.id, "region_caption", {"boxes": [[1, 2, 3.5, 4]]}, 10)
     assert (view.expires_at - view.created_at).days == 7
