@@ -20,3 +20,8 @@ class Priority(StrEnum):
 
 
 _RANKS = {Priority.INTERACTIVE: 10, Priority.BULK: 0}
+
+
+def is_urgent(rank: int) -> bool:
+    """Whether a job of this rank goes before all that are not urgent, wherever jobs wait."""
+    return rank >= Priority.INTERACTIVE.rank

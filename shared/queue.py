@@ -9,16 +9,24 @@ from collections.abc import Callable
 from typing import Final
 from uuid import UUID
 
-from celery import Celery
+from celery import Celery, Task
 from kombu.exceptions import OperationalError
 
 from shared.errors import Unavailable
 from shared.jobs import Message, Stage
 
 TASKS: Final = {Stage.VISION: "vision.encode", Stage.LLM: "llm.generate", Stage.PIXEL: "pixel.decode"}
-"""Stage → name of its Celery task. A stage's queue bears the name of the stage."""
+"""Stage → name of its Celery task."""
 
 Handler = Callable[[Message], None]
+
+
+def queue_of(stage: Stage, urgent: bool) -> str:
+    """A stage has two queues, so that a worker can ask for urgent messages alone."""
+    return f"{stage.value}.urgent" if urgent else stage.value
+
+
+QUEUES: Final = [queue_of(stage, urgent) for stage in Stage for urgent in (True, False)]
 
 
 def celery_app(broker_url: str) -> Celery:
@@ -28,12 +36,10 @@ def celery_app(broker_url: str) -> Celery:
         accept_content=["json"],
         task_serializer="json",
         task_ignore_result=True,
-        task_queues={stage.value: {"routing_key": stage.value} for stage in Stage},
+        task_queues={name: {"routing_key": name} for name in QUEUES},
         task_create_missing_queues=False,
-        task_default_queue=Stage.VISION.value,
+        task_default_queue=queue_of(Stage.VISION, urgent=False),
         task_publish_retry_policy={"max_retries": 2, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.4},
-        worker_disable_prefetch=True,
-        worker_prefetch_multiplier=1,
         worker_disable_rate_limits=True,
         worker_enable_remote_control=False,
         worker_hijack_root_logger=False,
@@ -44,7 +50,7 @@ def celery_app(broker_url: str) -> Celery:
         broker_transport_options={
             # No copy of unacknowledged messages in Redis: nothing to restore, so no visibility timeout either.
             "ack_emulation": False,
-            # One list a queue. Priority is the scheduler's business; four lists a queue would be polled in vain.
+            # One list a queue: urgent messages have queues of their own; four lists a queue would be polled in vain.
             "priority_steps": [0],
             "socket_connect_timeout": 3,
             "socket_keepalive": True,
@@ -59,7 +65,7 @@ def send(app: Celery, message: Message) -> None:
         app.send_task(
             TASKS[message.stage],
             args=[str(message.job_id), message.stage.value, message.attempt],
-            queue=message.stage.value,
+            queue=queue_of(message.stage, message.urgent),
             ignore_result=True,
         )
     except (OperationalError, OSError) as error:
@@ -69,7 +75,8 @@ def send(app: Celery, message: Message) -> None:
 def serve(app: Celery, stage: Stage, handle: Handler) -> None:
     """Make `handle` the task of `stage` in this process."""
 
-    def task(job_id: str, stage_name: str, attempt: int) -> None:
-        handle(Message(UUID(job_id), Stage(stage_name), attempt))
+    def task(self: Task, job_id: str, stage_name: str, attempt: int) -> None:
+        urgent = self.request.delivery_info["routing_key"] == queue_of(stage, urgent=True)
+        handle(Message(UUID(job_id), Stage(stage_name), attempt, urgent))
 
-    app.task(task, name=TASKS[stage], ignore_result=True)
+    app.task(task, bind=True, name=TASKS[stage], ignore_result=True)

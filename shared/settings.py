@@ -110,7 +110,7 @@ class Settings(BaseSettings):
     )
 
     vision_batch: int = Field(default=8, gt=0)
-    llm_batch: int = Field(default=16, gt=0)
+    llm_batch: int = Field(default=16, gt=0, description="answers at once; an eighth more if those are urgent")
     pixel_batch: int = Field(default=8, gt=0)
     max_new_tokens: int = Field(default=512, gt=0)
 

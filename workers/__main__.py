@@ -19,7 +19,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--stages", type=_stages, required=True, metavar="STAGE[,STAGE…]", help="vision, llm, pixel, in any combination"
     )
     parser.add_argument(
-        "--concurrency", type=_positive, metavar="N", help="jobs under way at once (default: two batches a stage)"
+        "--concurrency",
+        type=_positive,
+        metavar="N",
+        help="jobs under way at once, and a few more that are urgent (default: two batches a stage)",
     )
     options = parser.parse_args(arguments)
     settings = settings_or_exit()

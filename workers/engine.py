@@ -15,6 +15,7 @@ from typing import Generic, Protocol, TypeVar
 
 import torch
 
+from shared.line import Line
 from shared.logs import get_logger
 
 In = TypeVar("In")
@@ -28,12 +29,14 @@ log = get_logger(__name__)
 class Core(Protocol[In_contra, Out_co]):
     """What an engine runs. Items come in under a key; a step returns those it finished, each with its output.
 
+    A core that works on fewer items at a time than it was given works on urgent ones first.
+
     What `admit` raises, or `step` returns in place of an output, is the fault of that item. What `step` raises may be
     the fault of any item admitted, or of their number: the engine drops them all and finds out. `drop` forgets an item
     and takes unknown keys.
     """
 
-    def admit(self, key: int, item: In_contra, /) -> None: ...
+    def admit(self, key: int, item: In_contra, urgent: bool, /) -> None: ...
 
     def step(self) -> Sequence[tuple[int, Out_co | Exception]]: ...
 
@@ -51,7 +54,7 @@ class BatchCore(Generic[In, Out]):
         self._run = run
         self._items: dict[int, In] = {}
 
-    def admit(self, key: int, item: In, /) -> None:
+    def admit(self, key: int, item: In, _urgent: bool, /) -> None:
         self._items[key] = item
 
     def step(self) -> Sequence[tuple[int, Out | Exception]]:
@@ -86,11 +89,15 @@ class Ticket(Future[Out]):
     """The future output of one item. `cancel` takes the item out before the engine's next step, however far it is.
 
     limit: seconds that the item may run; what it waits for others before that is no fault of its own.
+    steps: how many the engine had taken when the item came; waited_steps: how many more before it was admitted.
     """
 
-    def __init__(self, limit: float | None) -> None:
+    def __init__(self, limit: float | None, urgent: bool, steps: int) -> None:
         super().__init__()
         self.limit = limit
+        self.urgent = urgent
+        self.steps = steps
+        self.waited_steps = 0
         self.submitted_at = time.monotonic()
         self.admitted_at: float | None = None
         self.finished_at: float | None = None
@@ -124,20 +131,32 @@ class Ticket(Future[Out]):
             log.debug("engine.late_outcome")
 
 
-class Engine(Generic[In, Out]):
-    """Runs a core on a thread of its own, never more than `capacity` items at a time."""
+def urgent_places(capacity: int) -> int:
+    """How many places to keep for urgent items beside `capacity` places for all."""
+    return max(1, capacity // 8)
 
-    def __init__(self, core: Core[In, Out], capacity: int, name: str) -> None:
+
+class Engine(Generic[In, Out]):
+    """Runs a core on a thread of its own, never more than `capacity` items at a time.
+
+    Urgent items are admitted before all others that wait. reserve: places beyond the capacity that are theirs alone,
+    for a core whose items stay for many steps: while others have all of the capacity, an urgent one need not wait for
+    one of them to end.
+    """
+
+    def __init__(self, core: Core[In, Out], capacity: int, name: str, reserve: int = 0) -> None:
         if capacity < 1:
             raise ValueError(f"capacity must be at least 1, not {capacity}")
         self.name = name
         self._core = core
         self._limit = capacity
+        self._reserve = reserve
         self._changed = threading.Condition()
-        self._waiting: deque[tuple[Ticket[Out], In]] = deque()
+        self._waiting: Line[tuple[Ticket[Out], In]] = Line()
         self._suspects: deque[list[tuple[Ticket[Out], In]]] = deque()
         self._live: dict[int, tuple[Ticket[Out], In]] = {}
         self._next_key = 0
+        self._steps = 0
         self._step_began: float | None = None
         self._closing = False
         self._broken: BaseException | None = None
@@ -160,18 +179,18 @@ class Engine(Generic[In, Out]):
         began = self._step_began
         return 0.0 if began is None else time.monotonic() - began
 
-    def submit(self, item: In, limit: float | None = None) -> Ticket[Out]:
+    def submit(self, item: In, limit: float | None = None, urgent: bool = False) -> Ticket[Out]:
         """Hand in an item. `limit`: seconds that it may run once it is admitted, looked at between steps.
 
         The ticket raises what the core raised for this item, or `TookTooLong`, `GivenBack`, `EngineBroken`, or
         `CancelledError`.
         """
-        ticket: Ticket[Out] = Ticket(limit)
         with self._changed:
+            ticket: Ticket[Out] = Ticket(limit, urgent, self._steps)
             if self._closing:
                 ticket.settle(GivenBack())
             else:
-                self._waiting.append((ticket, item))
+                self._waiting.join((ticket, item), urgent)
                 self._changed.notify()
         return ticket
 
@@ -221,21 +240,21 @@ class Engine(Generic[In, Out]):
             del self._live[key]
             self._core.drop(key)
         if any(ticket.done() for ticket, _ in self._waiting):
-            self._waiting = deque(entry for entry in self._waiting if not entry[0].done())
+            self._waiting.remove(lambda entry: entry[0].done())
 
     def _next_group(self) -> list[tuple[Ticket[Out], In]]:
         if self._suspects:
             # A suspected group runs by itself, so that nobody else can share its fate.
             return [] if self._live else self._suspects.popleft()
-        room = min(self._limit - len(self._live), len(self._waiting))
-        return [self._waiting.popleft() for _ in range(room)]
+        return self._waiting.take(self._limit - len(self._live), self._reserve)
 
     def _admit(self, ticket: Ticket[Out], item: In) -> None:
         key, self._next_key = self._next_key, self._next_key + 1
         ticket.admitted_at = time.monotonic()
+        ticket.waited_steps = self._steps - ticket.steps
         self._live[key] = (ticket, item)
         try:
-            self._core.admit(key, item)
+            self._core.admit(key, item, ticket.urgent)
         except Exception as error:
             self._live.pop(key)
             self._core.drop(key)
@@ -253,6 +272,8 @@ class Engine(Generic[In, Out]):
             self._live.clear()
             self._judge(group, error)
             return
+        finally:
+            self._steps += 1
         for key, outcome in finished:
             ticket, _ = self._live.pop(key)
             ticket.settle(outcome)
@@ -287,7 +308,9 @@ class Engine(Generic[In, Out]):
         torch.cuda.empty_cache()
         shrunk = self._core.shrink()
         if not shrunk and items > 1:
-            self._limit = min(self._limit, items // 2)
+            fits = items // 2
+            self._reserve = min(self._reserve, fits - 1)
+            self._limit = min(self._limit, fits - self._reserve)
         log.warning("engine.out_of_memory", engine=self.name, items=items, limit=self._limit)
         return shrunk
 

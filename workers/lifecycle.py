@@ -136,7 +136,7 @@ class Lifecycle(Generic[In, Out, Record]):
         fetch_ms = (time.monotonic() - begun) * 1000
         if isinstance(fetched, Done):
             return fetched.record, Timing(fetch_ms=fetch_ms, cached=True)
-        ticket = self._engine.submit(fetched, self._leases.longest * self._work.size(fetched))
+        ticket = self._engine.submit(fetched, self._leases.longest * self._work.size(fetched), hold.run.urgent)
         hold.watch(ticket)
         log.debug("stage.in_engine", fetch_ms=round(fetch_ms, 1))
         output = ticket.result()
@@ -145,6 +145,7 @@ class Lifecycle(Generic[In, Out, Record]):
         return record, Timing(
             fetch_ms=fetch_ms,
             engine_wait_ms=ticket.waited_ms,
+            engine_wait_steps=ticket.waited_steps,
             engine_ms=ticket.ran_ms,
             store_ms=(time.monotonic() - computed) * 1000,
             cached=self._work.was_cached(fetched),

@@ -6,9 +6,9 @@ from celery.concurrency.thread import ApplyResult, TaskPool
 
 
 class WakingPool(TaskPool):  # type: ignore[misc]
-    """With `worker_disable_prefetch` the consumer stops asking while every thread is taken.
+    """The consumers stop asking while the threads are taken, see lanes.py.
 
-    Celery's own pool does not tell it when that ends. It would notice at its next tick, up to a second later, and a
+    Celery's own pool does not tell them when that ends. They would notice at the next tick, up to a second later, and a
     busy worker would take no more messages a second than it has threads.
     """
 

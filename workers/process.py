@@ -17,10 +17,12 @@ from shared.database import create_engine
 from shared.health import HealthFile
 from shared.jobs import Stage
 from shared.logs import get_logger
-from shared.queue import celery_app, send, serve
+from shared.queue import celery_app, queue_of, send, serve
 from shared.settings import Settings
 from shared.transactions import Transactions
 from workers.ears import Ears
+from workers.engine import urgent_places
+from workers.lanes import UrgentLane
 from workers.leases import Leases
 from workers.lifecycle import Lifecycle
 from workers.pool import WakingPool
@@ -44,7 +46,10 @@ def default_concurrency(stages: Sequence[Stage], settings: Settings) -> int:
 
 
 class WorkerProcess:
-    """Serves its stations' queues until it is told to stop, or until an engine is past help."""
+    """Serves its stations' queues until it is told to stop, or until an engine is past help.
+
+    concurrency: jobs under way at once. Urgent ones may be a few more, so that others never hold them up.
+    """
 
     def __init__(self, settings: Settings, stations: Sequence[Station], concurrency: int, name: str) -> None:
         self._settings = settings
@@ -67,11 +72,17 @@ class WorkerProcess:
         ]
         for station, lifecycle in zip(stations, self._lifecycles, strict=True):
             serve(self._app, station.work.stage, lifecycle.handle)
+        self._app.steps["consumer"].add(UrgentLane)
+        # Half of the jobs under way are in the engines.
+        urgent_limit = concurrency + urgent_places(concurrency // 2)
         self._controller = WorkController(
             app=self._app,
             hostname=name,
-            queues=[station.work.stage.value for station in stations],
-            concurrency=concurrency,
+            queues=[queue_of(station.work.stage, urgent=False) for station in stations],
+            urgent_queues=[queue_of(station.work.stage, urgent=True) for station in stations],
+            bulk_limit=concurrency,
+            urgent_limit=urgent_limit,
+            concurrency=urgent_limit + 1,
             pool_cls=WakingPool,
             loglevel=settings.log_level,
             ready_callback=self._on_ready,

@@ -25,9 +25,9 @@ from sqlalchemy import (
 )
 
 from shared.jobs.records import Message
-from shared.jobs.statements import announced, in_flight, now, queued
+from shared.jobs.statements import MESSAGE, announced, in_flight, message_of, now, queued
 from shared.priority import Priority
-from shared.states import BatchState, Stage, State
+from shared.states import BatchState, State
 from shared.tables import batches, jobs, owners
 
 _LOCK = 0x676C_616D_6D01
@@ -60,10 +60,10 @@ def admit(conn: Connection, window: int, reserve: int = 0) -> list[Message]:
         update(jobs)
         .where(jobs.c.id == free.c.id)
         .values(state=State.VISION, admitted_at=now, ready_at=now, sent_at=now)
-        .returning(jobs.c.id, jobs.c.priority, jobs.c.created_at, jobs.c.line, announced)
+        .returning(*MESSAGE, jobs.c.created_at, jobs.c.line, announced)
     ).all()
     ordered = sorted(rows, key=lambda row: (-row.priority, row.created_at, row.line or 0, row.id))
-    return [Message(row.id, Stage.VISION, 0) for row in ordered]
+    return [message_of(row) for row in ordered]
 
 
 def _in_order(most: int) -> Subquery:

@@ -15,11 +15,15 @@ from shared.tasks import Ask, Box, Task
 
 @dataclass(frozen=True)
 class Message:
-    """What Celery carries: start this stage of this job, started `attempt` times so far."""
+    """What Celery carries: start this stage of this job, started `attempt` times so far.
+
+    urgent: it has a queue of its own, which the others never hold up.
+    """
 
     job_id: UUID
     stage: Stage
     attempt: int
+    urgent: bool
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,7 @@ class Run:
     generations: tuple[Generation, ...]
     stage: Stage
     attempt: int
+    urgent: bool
     token: UUID
     worker: str
 
@@ -156,13 +161,17 @@ class Run:
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds of a run's steps; `cached` when the image's own features were there already."""
+    """Milliseconds of a run's steps; `cached` when the image's own features were there already.
+
+    engine_wait_steps: how many steps the engine took for others while this run waited.
+    """
 
     fetch_ms: float = 0.0
     engine_wait_ms: float = 0.0
     engine_ms: float = 0.0
     store_ms: float = 0.0
     cached: bool = False
+    engine_wait_steps: int = 0
 
 
 @dataclass(frozen=True)

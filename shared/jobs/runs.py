@@ -11,7 +11,8 @@ from sqlalchemy import Connection, case, exists, insert, null, select, update
 from shared.errors import FeaturesLost, Problem
 from shared.jobs.conversations import history
 from shared.jobs.records import Generation, Message, Phrase, Result, Run, RunImage, Timing
-from shared.jobs.statements import RELEASED, announced, close_run, failure, finish, held, now
+from shared.jobs.statements import MESSAGE, RELEASED, announced, close_run, failure, finish, held, message_of, now
+from shared.priority import is_urgent
 from shared.states import Outcome, Stage, State
 from shared.tables import answers, generations, images, jobs, phrases, results, stage_runs
 from shared.tasks import Ask
@@ -62,6 +63,7 @@ def enter(conn: Connection, message: Message, worker: str, lease: timedelta) -> 
         generations=_generations(conn, row.id) if message.stage is Stage.PIXEL else (),
         stage=message.stage,
         attempt=row.attempt,
+        urgent=is_urgent(row.priority),
         token=token,
         worker=worker,
     )
@@ -95,12 +97,12 @@ def complete_vision(conn: Connection, run: Run, timing: Timing) -> Message | Non
         update(jobs)
         .where(held(run))
         .values(state=following, attempt=0, ready_at=now, sent_at=now, **RELEASED)
-        .returning(jobs.c.state, announced)
+        .returning(*MESSAGE, announced)
     ).one_or_none()
     if row is None:
         return None
     close_run(conn, run, Outcome.COMPLETED, timing)
-    return Message(run.job_id, Stage(row.state), 0)
+    return message_of(row)
 
 
 def complete_llm(conn: Connection, run: Run, generated: Sequence[Generation], timing: Timing) -> Message | None:
@@ -110,7 +112,7 @@ def complete_llm(conn: Connection, run: Run, generated: Sequence[Generation], ti
         update(jobs)
         .where(held(run))
         .values(state=State.PIXEL, attempt=0, ready_at=now, sent_at=now, **RELEASED)
-        .returning(announced)
+        .returning(*MESSAGE, announced)
     ).one_or_none()
     if row is None:
         return None
@@ -130,7 +132,7 @@ def complete_llm(conn: Connection, run: Run, generated: Sequence[Generation], ti
         ],
     )
     close_run(conn, run, Outcome.COMPLETED, timing)
-    return Message(run.job_id, Stage.PIXEL, 0)
+    return message_of(row)
 
 
 def complete_pixel(conn: Connection, run: Run, result: Result, timing: Timing) -> bool:
@@ -175,13 +177,13 @@ def rewind(conn: Connection, run: Run, part: str, max_rewinds: int) -> Message |
             error=case((exhausted, failure(FeaturesLost(part).to_problem())), else_=null()),
             **RELEASED,
         )
-        .returning(jobs.c.state, announced)
+        .returning(*MESSAGE, announced)
     ).one_or_none()
     if row is None:
         return None
     close_run(conn, run, Outcome.REWOUND)
     if row.state == State.VISION:
-        return Message(run.job_id, Stage.VISION, 0)
+        return message_of(row)
     outbox.jobs_finished(conn, [run.job_id])
     return None
 
@@ -192,12 +194,12 @@ def give_back(conn: Connection, run: Run) -> Message | None:
         update(jobs)
         .where(held(run))
         .values(attempt=jobs.c.attempt - 1, ready_at=now, sent_at=now, **RELEASED)
-        .returning(jobs.c.attempt)
+        .returning(*MESSAGE)
     ).one_or_none()
     if row is None:
         return None
     close_run(conn, run, Outcome.GIVEN_BACK)
-    return Message(run.job_id, run.stage, row.attempt)
+    return message_of(row)
 
 
 def fail(conn: Connection, run: Run, problem: Problem) -> bool:
@@ -226,13 +228,13 @@ def retry(conn: Connection, run: Run, problem: Problem, max_attempts: int) -> Me
             error=case((exhausted, failure(problem)), else_=null()),
             **RELEASED,
         )
-        .returning(jobs.c.state, jobs.c.attempt, announced)
+        .returning(*MESSAGE, announced)
     ).one_or_none()
     if row is None:
         return None
     close_run(conn, run, Outcome.FAILED, problem=problem)
     if row.state != State.FAILED:
-        return Message(run.job_id, run.stage, row.attempt)
+        return message_of(row)
     outbox.jobs_finished(conn, [run.job_id])
     return None
 

@@ -9,9 +9,19 @@ from sqlalchemy.dialects.postgresql import insert
 from shared.database import announcement
 from shared.errors import Expired, IdTaken, LimitReached, NotFound, WorkerLost
 from shared.ids import uuid7
-from shared.jobs.records import Message, NewJob, Swept
-from shared.jobs.statements import RELEASED, announced, close_runs_of, failure, in_flight, now, queued
-from shared.states import FINISHED, Outcome, Stage, State
+from shared.jobs.records import NewJob, Swept
+from shared.jobs.statements import (
+    MESSAGE,
+    RELEASED,
+    announced,
+    close_runs_of,
+    failure,
+    in_flight,
+    message_of,
+    now,
+    queued,
+)
+from shared.states import FINISHED, Outcome, State
 from shared.tables import LOCAL_OWNER, images, jobs
 from shared.webhooks import outbox
 
@@ -140,14 +150,14 @@ def sweep(conn: Connection, resend_after: timedelta, max_attempts: int) -> Swept
             error=case((exhausted, failure(WorkerLost().to_problem())), else_=null()),
             **RELEASED,
         )
-        .returning(jobs.c.id, jobs.c.state, jobs.c.attempt, jobs.c.admitted_at, announced)
+        .returning(*MESSAGE, jobs.c.admitted_at, announced)
     ).all()
     rows = sorted(rows, key=lambda row: (row.admitted_at, row.id))
     close_runs_of(conn, [row.id for row in rows], Outcome.LOST)
     failed = [row.id for row in rows if row.state == State.FAILED]
     outbox.jobs_finished(conn, failed)
     return Swept(
-        resend=[Message(row.id, Stage(row.state), row.attempt) for row in rows if row.state != State.FAILED],
+        resend=[message_of(row) for row in rows if row.state != State.FAILED],
         failed=failed,
     )
 

@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Text, and_, case, cast, func, literal_column, null, update
+from sqlalchemy import ColumnElement, Connection, Row, Text, and_, case, cast, func, literal_column, null, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from shared.database import announcement
 from shared.errors import Problem
-from shared.jobs.records import Run, Timing
-from shared.states import IN_FLIGHT, Outcome, State
+from shared.jobs.records import Message, Run, Timing
+from shared.priority import is_urgent
+from shared.states import IN_FLIGHT, Outcome, Stage, State
 from shared.tables import jobs, stage_runs
 
 now = func.statement_timestamp()
@@ -23,6 +24,14 @@ RELEASED: dict[str, None] = {"lease_worker": None, "lease_token": None, "lease_e
 queued = jobs.c.state == literal_column(f"'{State.QUEUED}'")
 in_flight = jobs.c.state.in_([literal_column(f"'{state}'") for state in IN_FLIGHT])
 announced = announcement(cast(jobs.c.id, Text), jobs.c.state)
+
+MESSAGE = (jobs.c.id, jobs.c.state, jobs.c.attempt, jobs.c.priority)
+"""What `message_of` reads of a row."""
+
+
+def message_of(row: Row[Any]) -> Message:
+    """To start the job in the stage that it is in."""
+    return Message(row.id, Stage(row.state), row.attempt, is_urgent(row.priority))
 
 
 def failure(problem: Problem) -> ColumnElement[Any]:
@@ -48,6 +57,7 @@ def close_run(
     timings = timing and {
         "fetch_ms": timing.fetch_ms,
         "engine_wait_ms": timing.engine_wait_ms,
+        "engine_wait_steps": timing.engine_wait_steps,
         "engine_ms": timing.engine_ms,
         "store_ms": timing.store_ms,
     }

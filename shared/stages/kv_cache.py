@@ -14,9 +14,13 @@ GROWTH = 256
 
 
 class RowCache:
-    """Rows 0..n-1 are live sequences, each with its own length. `rows` × `length` grow as needed."""
+    """Rows 0..n-1 are live sequences, each with its own length. Memory for rows × length grows as needed.
 
-    def __init__(self) -> None:
+    most: rows that there will ever be; memory is taken for no more.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
         self.lengths: list[int] = []
         self._layers: list[tuple[Tensor, Tensor]] = []
         self._positions = torch.zeros(0, dtype=torch.long)
@@ -71,7 +75,7 @@ class RowCache:
         if rows <= has_rows and length <= has_length:
             return
         # Doubling rows and rounding lengths keeps the number of copies small while a batch fills up.
-        new_rows = has_rows if rows <= has_rows else max(rows, 2 * has_rows)
+        new_rows = has_rows if rows <= has_rows else min(max(rows, 2 * has_rows), self._most)
         new_length = has_length if length <= has_length else -(-length // GROWTH) * GROWTH
         self._layers = [
             (_enlarged(keys, new_rows, new_length), _enlarged(values, new_rows, new_length))

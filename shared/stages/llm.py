@@ -108,8 +108,8 @@ class LlmStage:
             f"Shorten the {field}.",
         )
 
-    def stepper(self, capacity: int) -> LlmStepper:
-        return LlmStepper(self, capacity)
+    def stepper(self, capacity: int, reserve: int = 0) -> LlmStepper:
+        return LlmStepper(self, capacity, reserve)
 
     def run(self, batch: Sequence[LlmInput]) -> list[LlmOutput]:
         """The whole batch to its end. The engine steps instead, to let prompts in and answers out in between."""

@@ -136,6 +136,7 @@ class PixelStage:
 class _Drawing:
     """An item on its way. asked: what each of its masks is of; done: the masks that there are."""
 
+    urgent: bool
     item: PixelInput
     said: list[grounding.GroundedText]
     asked: list[tuple[int, grounding.Mention, Tensor]]
@@ -160,7 +161,7 @@ class PixelStepper:
     def __len__(self) -> int:
         return len(self._items)
 
-    def admit(self, key: int, item: PixelInput) -> None:
+    def admit(self, key: int, item: PixelInput, urgent: bool = False) -> None:
         """Raises ValueError where an answer has another number of [SEG] than it has prompt vectors."""
         said = [_read(answer) for answer in item.answers]
         asked = [
@@ -168,7 +169,7 @@ class PixelStepper:
             for index, (answer, text) in enumerate(zip(item.answers, said, strict=True))
             for mention, vector in zip(text.mentions, answer.prompt_vectors, strict=True)
         ]
-        self._items[key] = _Drawing(item, said, asked)
+        self._items[key] = _Drawing(urgent, item, said, asked)
 
     def drop(self, key: int) -> None:
         self._items.pop(key, None)
@@ -181,10 +182,10 @@ class PixelStepper:
         return True
 
     def step(self) -> list[tuple[int, PixelOutput]]:
-        """The next masks, those of the longest admitted first → the items that are whole with them."""
+        """The next masks, urgent ones first, then the longest admitted → the items that are whole with them."""
         turn = [
             (drawing, *drawing.asked[n])
-            for drawing in self._items.values()
+            for drawing in sorted(self._items.values(), key=lambda drawing: not drawing.urgent)
             for n in range(len(drawing.done), len(drawing.asked))
         ][: self._masks_a_step]
         if turn:

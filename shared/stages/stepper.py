@@ -1,6 +1,6 @@
 """Continuous batching: answers that live at once advance together, and each enters and leaves between any two steps."""
 
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from shared.line import Line
 from shared.stages.caption_script import Script
 from shared.stages.generation import Follower, LlmAnswer, LlmInput, LlmOutput, Prompt
 from shared.stages.kv_cache import RowCache
@@ -49,42 +50,42 @@ class _Sequence:
 class LlmStepper:
     """All live answers advance one token a step; waiting prompts enter at the start of a step while there is room.
 
-    capacity: how many answers live at once. An item with several prompts ends with the last of its answers.
+    capacity: how many answers live at once; reserve: how many urgent ones besides. The cache takes memory for no more
+    than both together. An item with several prompts ends with the last of its answers.
     """
 
-    def __init__(self, stage: "LlmStage", capacity: int) -> None:
-        self._stage, self._capacity = stage, capacity
-        self._waiting: deque[_Waiting] = deque()
+    def __init__(self, stage: "LlmStage", capacity: int, reserve: int = 0) -> None:
+        self._stage, self._capacity, self._reserve = stage, capacity, reserve
+        self._waiting: Line[_Waiting] = Line()
         self._live: list[_Sequence] = []
-        self._cache = RowCache()
+        self._cache = RowCache(capacity + reserve)
         self._answers: dict[int, list[LlmAnswer | None]] = {}
 
     def __len__(self) -> int:
         """Items that are not finished."""
         return len(self._answers)
 
-    def admit(self, key: int, item: LlmInput) -> None:
+    def admit(self, key: int, item: LlmInput, urgent: bool = False) -> None:
         self._answers[key] = [None] * len(item.prompts)
-        self._waiting.extend(
-            _Waiting(key, index, prompt, item.global_tokens, item.follower) for index, prompt in enumerate(item.prompts)
-        )
+        for index, prompt in enumerate(item.prompts):
+            self._waiting.join(_Waiting(key, index, prompt, item.global_tokens, item.follower), urgent)
 
     @torch.inference_mode()
     def drop(self, key: int) -> None:
         """Forgets an item, however far it is; nothing happens for an unknown key."""
         self._answers.pop(key, None)
-        self._waiting = deque(waiting for waiting in self._waiting if waiting.key != key)
+        self._waiting.remove(lambda waiting: waiting.key == key)
         for row in reversed(range(len(self._live))):
             if self._live[row].key == key:
                 self._remove(row)
 
     def shrink(self) -> bool:
         """Hold fewer answers at a time from now on; False where it is one already."""
-        if self._capacity == 1:
+        if self._capacity + self._reserve == 1:
             return False
-        self._capacity //= 2
+        self._capacity, self._reserve = max(1, self._capacity // 2), self._reserve // 2
         if not self._live:
-            self._cache = RowCache()
+            self._cache = RowCache(self._capacity + self._reserve)
         return True
 
     @torch.inference_mode()
@@ -115,8 +116,7 @@ class LlmStepper:
     def _prefill(self) -> None:
         """First pass over waiting prompts; those of equal length share it, since no padding is then needed."""
         entering: dict[int, list[_Waiting]] = defaultdict(list)
-        for _ in range(min(len(self._waiting), self._capacity - len(self._live))):
-            waiting = self._waiting.popleft()
+        for waiting in self._waiting.take(self._capacity - len(self._live), self._reserve):
             entering[waiting.length].append(waiting)
         stage = self._stage
         for length, group in entering.items():

@@ -66,7 +66,7 @@ class Backstage:
         with self.engine.begin() as connection:
             if stage is Stage.VISION:
                 jobs.admit(connection, 64)
-            run = jobs.enter(connection, jobs.Message(job_id, stage, 0), "host:1", LEASE)
+            run = jobs.enter(connection, jobs.Message(job_id, stage, 0, urgent=True), "host:1", LEASE)
         assert run is not None
         return run
 

@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,7 @@ def worker(place: Place, settings_environment: dict[str, str], zygote: Zygote, t
     started: list[Worker] = []
 
     def start(
-        stages: str = "vision,llm,pixel", until: str = "ready", hanging: bool = False, **settings: object
+        stages: str = "vision,llm,pixel", until: str = "ready", program: str = "worker", **settings: object
     ) -> Worker:
         shared = {
             "checkpoint": place.settings.checkpoint,
@@ -66,7 +67,7 @@ def worker(place: Place, settings_environment: dict[str, str], zygote: Zygote, t
             **{f"GLAMM_{name.upper()}": str(value) for name, value in shared.items()},
         }
         log = tmp_path / f"worker-{len(started)}.log"
-        started.append(zygote.start(["--stages", stages, "--concurrency", "8"], environment, log, hanging))
+        started.append(zygote.start(["--stages", stages, "--concurrency", "8"], environment, log, program))
         return started[-1].until(until)
 
     yield start
@@ -76,9 +77,18 @@ def worker(place: Place, settings_environment: dict[str, str], zygote: Zygote, t
 @pytest.fixture
 def scheduler(place: Place) -> Iterator[None]:
     """A scheduler beside the test, sweeping often."""
-    scheduler = Scheduler(place.settings, "test")
+    with scheduling(place.settings):
+        yield
+
+
+@contextmanager
+def scheduling(settings: Settings) -> Iterator[None]:
+    """A scheduler beside the block."""
+    scheduler = Scheduler(settings, "test")
     running = threading.Thread(target=scheduler.run)
     running.start()
-    yield
-    scheduler.stop()
-    running.join()
+    try:
+        yield
+    finally:
+        scheduler.stop()
+        running.join()

@@ -24,6 +24,7 @@ from shared import jobs
 from shared.images import Limits, check
 from shared.jobs import ConversationView, JobView, Message, NewJob, Stage, State
 from shared.objects import ObjectStore, key_of
+from shared.queue import queue_of
 from shared.settings import Settings
 from shared.tables import LOCAL_OWNER, images
 from shared.tasks import Ask, Task
@@ -112,10 +113,10 @@ class Worker:
     log: Path
     zygote: "Zygote"
 
-    def until(self, said: str) -> "Worker":
+    def until(self, said: str, times: int = 1) -> "Worker":
         """Wait for words in its log."""
         deadline = time.monotonic() + SECONDS
-        while said not in self.log.read_text():
+        while self.log.read_text().count(said) < times:
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.02)
         return self
@@ -143,9 +144,9 @@ class Zygote:
         )
         self._running: set[int] = set()
 
-    def start(self, arguments: list[str], environment: dict[str, str], log: Path, hanging: bool = False) -> Worker:
+    def start(self, arguments: list[str], environment: dict[str, str], log: Path, program: str = "worker") -> Worker:
         log.touch()
-        order = {"start": arguments, "environment": environment, "log": str(log), "hanging": hanging}
+        order = {"start": arguments, "environment": environment, "log": str(log), "program": program}
         pid = int(self._ask(order))
         self._running.add(pid)
         return Worker(pid, log, self)
@@ -184,10 +185,11 @@ def flush(url: str) -> None:
 
 
 def receive(app: Celery, stage: Stage) -> Message | None:
-    """Take the next message out of a stage's queue, as a worker would; None when it is empty."""
+    """Take the next message out of a stage's queues, as a worker would; None when they are empty."""
     with app.connection_for_read() as connection:
-        taken = connection.default_channel.basic_get(stage.value, no_ack=True)
-        if taken is None:
-            return None
-        (job_id, stage_name, attempt), _, _ = taken.payload
-        return Message(UUID(job_id), Stage(stage_name), attempt)
+        for urgent in (True, False):
+            taken = connection.default_channel.basic_get(queue_of(stage, urgent), no_ack=True)
+            if taken is not None:
+                (job_id, stage_name, attempt), _, _ = taken.payload
+                return Message(UUID(job_id), Stage(stage_name), attempt, urgent)
+    return None

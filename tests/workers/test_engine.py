@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from workers.engine import BatchCore, Engine, EngineBroken, GivenBack, Ticket, TookTooLong
+from workers.engine import BatchCore, Engine, EngineBroken, GivenBack, Ticket, TookTooLong, urgent_places
 
 SECONDS = 20  # how long a test waits for what must happen; never how long it takes
 
@@ -134,6 +134,33 @@ def test_a_batch_that_does_not_fit_into_memory_is_halved_for_good(
     assert max(gate.batches[seen:]) == 2
 
 
+@pytest.mark.parametrize("reserve", [0, 1, 3])
+def test_the_reserve_is_part_of_what_has_to_fit_into_memory(reserve: int) -> None:
+    gate = Gate(shut=True)
+
+    def small_device(batch: Sequence[Tensor]) -> list[Tensor]:
+        outputs = gate(batch)
+        if len(batch) > 4:
+            raise torch.OutOfMemoryError(f"{len(batch)} items are too many")
+        return outputs
+
+    engine: Engine[Tensor, Tensor] = Engine(BatchCore(small_device), 8, "test", reserve)
+    try:
+        for _ in range(2):
+            gate.shut()
+            seen = len(gate.batches)
+            tickets = [engine.submit(item(0))]
+            while len(gate.batches) == seen:
+                assert gate.entered.acquire(timeout=SECONDS)
+            tickets += [engine.submit(item(n), urgent=True) for n in range(1, 20)]
+            gate.open()
+            for n, ticket in enumerate(tickets):
+                torch.testing.assert_close(ticket.result(SECONDS), gate.expected(item(n)))
+        assert max(gate.batches[seen:]) <= 4
+    finally:
+        engine.drain(SECONDS)
+
+
 def test_an_item_that_alone_does_not_fit_fails_with_that(start: Callable[..., Engine[Tensor, Tensor]]) -> None:
     def tiny_device(batch: Sequence[Tensor]) -> list[Tensor]:
         raise torch.OutOfMemoryError("nothing fits")
@@ -157,6 +184,103 @@ def test_a_waiting_item_that_is_cancelled_never_runs(start: Callable[..., Engine
     assert gate.batches == [1, 1]
 
 
+def test_urgent_items_are_in_the_next_batch_and_equals_keep_their_order() -> None:
+    gate = Gate(shut=True)
+    order: list[float] = []
+
+    def run(batch: Sequence[Tensor]) -> list[Tensor]:
+        order.extend(float(one[0]) for one in batch)
+        return gate(batch)
+
+    engine: Engine[Tensor, Tensor] = Engine(BatchCore(run), 2, "test")
+    try:
+        tickets = [engine.submit(item(0))]
+        assert gate.entered.acquire(timeout=SECONDS)
+        tickets += [engine.submit(item(n)) for n in (1, 2, 3)]
+        tickets += [engine.submit(item(n), urgent=True) for n in (4, 5, 6)]
+        gate.open()
+        for ticket in tickets:
+            ticket.result(SECONDS)
+        assert order == [0, 4, 5, 6, 1, 2, 3]
+        assert [ticket.waited_steps for ticket in tickets] == [0, 2, 3, 3, 1, 1, 2]
+    finally:
+        engine.drain(SECONDS)
+
+
+class Paced:
+    """A stepping core that takes a step a `pace`, and shows who is in it. Items stay until they are told to go."""
+
+    def __init__(self) -> None:
+        self.live: dict[int, str] = {}
+        self.going: set[str] = set()
+        self._began = threading.Semaphore(0)
+        self._may_end = threading.Semaphore(0)
+
+    def admit(self, key: int, name: str, _urgent: bool, /) -> None:
+        self.live[key] = name
+
+    def drop(self, key: int, /) -> None:
+        self.live.pop(key, None)
+
+    def shrink(self) -> bool:
+        return False
+
+    def step(self) -> list[tuple[int, str]]:
+        self._began.release()
+        assert self._may_end.acquire(timeout=SECONDS)
+        gone = [key for key, name in self.live.items() if name in self.going]
+        return [(key, self.live.pop(key)) for key in gone]
+
+    def names(self) -> list[str]:
+        """Who is in the step that has just begun; wait for it."""
+        assert self._began.acquire(timeout=SECONDS)
+        return list(self.live.values())
+
+    def pace(self, *going: str) -> list[str]:
+        """End the step under way, and with it some of its items; who is in the next one."""
+        self.going.update(going)
+        self._may_end.release()
+        return self.names()
+
+    def let_go(self) -> None:
+        self.going.update(self.live.values())
+        self._may_end.release(1000)
+
+
+def test_urgent_items_enter_a_full_engine_at_its_next_step_and_nobody_else_takes_their_places() -> None:
+    core = Paced()
+    engine: Engine[str, str] = Engine(core, 2, "test", reserve=1)
+    try:
+        tickets = {name: engine.submit(name) for name in ("a",)}
+        assert core.names() == ["a"]
+        tickets |= {name: engine.submit(name) for name in ("b", "c", "d")}
+        assert core.pace() == ["a", "b"]
+        assert core.pace() == ["a", "b"]
+        tickets |= {name: engine.submit(name, urgent=True) for name in ("u", "v")}
+        assert core.pace() == ["a", "b", "u"]
+        assert core.pace() == ["a", "b", "u"]
+        # A place that comes free is for whoever is urgent, and then for all only when the reserve is free again.
+        assert core.pace("a") == ["b", "u", "v"]
+        assert core.pace("u") == ["b", "v"]
+        assert core.pace("v") == ["b", "c"]
+        assert core.pace("b", "c") == ["d"]
+        assert {name: ticket.waited_steps for name, ticket in tickets.items()} == {
+            "a": 0,
+            "b": 1,
+            "c": 7,
+            "d": 8,
+            "u": 1,
+            "v": 3,
+        }
+    finally:
+        core.let_go()
+        engine.drain(SECONDS)
+
+
+def test_a_reserve_is_an_eighth_and_never_nothing() -> None:
+    assert [urgent_places(capacity) for capacity in (1, 8, 15, 16, 64)] == [1, 1, 1, 2, 8]
+
+
 class Steps:
     """A core whose items take so many steps each, at most `wide` of them in memory at a time."""
 
@@ -165,7 +289,7 @@ class Steps:
         self.left: dict[int, int] = {}
         self.widths: list[int] = []
 
-    def admit(self, key: int, steps: int, /) -> None:
+    def admit(self, key: int, steps: int, _urgent: bool, /) -> None:
         self.left[key] = steps
 
     def drop(self, key: int, /) -> None:
@@ -310,7 +434,7 @@ class Countdown:
         self.live: dict[int, tuple[int, int]] = {}
         self.most = 0
 
-    def admit(self, key: int, item: int, /) -> None:
+    def admit(self, key: int, item: int, _urgent: bool, /) -> None:
         if item == 0:
             raise Poison("nothing to count")
         self.live[key] = (item, item)
@@ -333,14 +457,15 @@ class Countdown:
 @settings(max_examples=60, deadline=None)
 @given(
     capacity=st.integers(1, 5),
-    items=st.lists(st.tuples(st.integers(-2, 6), st.booleans()), max_size=25),
+    reserve=st.integers(0, 2),
+    items=st.lists(st.tuples(st.integers(-2, 6), st.booleans(), st.booleans()), max_size=25),
 )
-def test_every_item_comes_to_its_own_end(capacity: int, items: list[tuple[int, bool]]) -> None:
+def test_every_item_comes_to_its_own_end(capacity: int, reserve: int, items: list[tuple[int, bool, bool]]) -> None:
     core = Countdown()
-    engine = Engine[int, int](core, capacity, "countdown")
+    engine = Engine[int, int](core, capacity, "countdown", reserve)
     tickets: list[tuple[int, bool, Ticket[int]]] = []
-    for value, cancelled in items:
-        ticket = engine.submit(value)
+    for value, urgent, cancelled in items:
+        ticket = engine.submit(value, urgent=urgent)
         tickets.append((value, cancelled and ticket.cancel(), ticket))
     for value, cancelled, ticket in tickets:
         if cancelled:
@@ -354,6 +479,6 @@ def test_every_item_comes_to_its_own_end(capacity: int, items: list[tuple[int, b
             assert ticket.waited_ms >= 0
             assert ticket.ran_ms > 0
     engine.drain(SECONDS)
-    assert core.most <= capacity
+    assert core.most <= capacity + reserve
     assert core.live == {}
     assert engine.broken is None

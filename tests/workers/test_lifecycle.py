@@ -102,9 +102,9 @@ def outcomes(place: Place, message: Message) -> list[tuple[Stage, Outcome]]:
 def test_each_stage_hands_the_job_on(place: Place, bench: Bench, start: Callable[..., Message]) -> None:
     first = start()
     second = bench.handle(first)
-    assert second == Message(first.job_id, Stage.LLM, 0)
+    assert second == Message(first.job_id, Stage.LLM, 0, urgent=True)
     third = bench.handle(second)
-    assert third == Message(first.job_id, Stage.PIXEL, 0)
+    assert third == Message(first.job_id, Stage.PIXEL, 0, urgent=True)
     assert bench.handle(third) is None
     view = place.succeeded(first.job_id)
     assert outcomes(place, first) == [(stage, Outcome.COMPLETED) for stage in Stage]
@@ -200,7 +200,7 @@ def test_features_that_have_gone_send_the_job_back_to_vision(
         message = following
     flush(place.settings.features_url)
     back = bench.handle(message)
-    assert back == Message(message.job_id, Stage.VISION, 0)
+    assert back == Message(message.job_id, Stage.VISION, 0, urgent=True)
     following = back
     while following is not None:
         following = bench.handle(following)
@@ -365,7 +365,7 @@ def test_an_outage_costs_no_attempt(place: Place, bench: Bench, start: Callable[
     with place.database.begin() as conn:
         swept = jobs.sweep(conn, timedelta(0), 3)
     assert swept.resend == [message]
-    assert bench.handle(message) == Message(message.job_id, Stage.LLM, 0)
+    assert bench.handle(message) == Message(message.job_id, Stage.LLM, 0, urgent=True)
 
 
 def test_a_closing_worker_takes_up_nothing(place: Place, bench: Bench, start: Callable[..., Message]) -> None:
@@ -404,7 +404,7 @@ def test_a_broker_that_is_away_holds_up_no_result(place: Place, bench: Bench, st
     bench.lifecycle(Stage.VISION).handle(message)
     assert place.view(message.job_id).state is State.LLM
     with place.database.begin() as conn:
-        assert jobs.sweep(conn, timedelta(0), 3).resend == [Message(message.job_id, Stage.LLM, 0)]
+        assert jobs.sweep(conn, timedelta(0), 3).resend == [Message(message.job_id, Stage.LLM, 0, urgent=True)]
 
 
 def test_features_are_stored_under_the_checkpoint_and_the_image(

@@ -172,7 +172,7 @@ def test_a_poisonous_job_fails_and_the_others_go_on(place: Place, worker: StartW
 
 @pytest.mark.usefixtures("scheduler")
 def test_a_hung_engine_ends_its_worker_and_not_its_jobs(place: Place, worker: StartWorker) -> None:
-    hung = worker("vision", hanging=True, watchdog_seconds=1, heartbeat_seconds=0.1)
+    hung = worker("vision", program="hanging", watchdog_seconds=1, heartbeat_seconds=0.1)
     job_id = place.submit(place.upload(place.picture()))
     assert hung.wait() == 1
     assert "engine.stalled" in hung.log.read_text()

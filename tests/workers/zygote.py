@@ -1,8 +1,8 @@
 """Starts worker processes fast: imports what they need once, then forks one for each line that it reads.
 
-Each child runs `workers.__main__.main` as `python -m workers` would, in a process of its own that can be killed. A line
-is JSON: {"start": arguments, "environment": variables, "log": path} is answered with the pid, and {"wait": pid,
-"seconds": time} with the exit status, or null when the process is still there after that time.
+Each child runs `workers.__main__.main` as `python -m workers` would, or another program, in a process of its own that
+can be killed. A line is JSON: {"start": arguments, "program": name, "environment": variables, "log": path} is answered
+with the pid, and {"wait": pid, "seconds": time} with the exit status, or null when the process is still there then.
 """
 
 import ctypes
@@ -14,6 +14,7 @@ import time
 import traceback
 
 import hanging_worker
+import stepwise_worker
 
 import workers.__main__
 import workers.llm
@@ -22,6 +23,8 @@ import workers.process
 import workers.vision
 
 _PR_SET_PDEATHSIG = 1
+
+PROGRAMS = {"worker": workers.__main__.main, "hanging": hanging_worker.main, "stepwise": stepwise_worker.main}
 
 
 def child(order: dict[str, object]) -> None:
@@ -34,7 +37,7 @@ def child(order: dict[str, object]) -> None:
     os.environ.update(order["environment"])  # type: ignore[call-overload]
     status = 70
     try:
-        status = (hanging_worker if order["hanging"] else workers.__main__).main(order["start"])  # type: ignore[arg-type]
+        status = PROGRAMS[str(order["program"])](order["start"])  # type: ignore[arg-type]
     except SystemExit as end:
         status = int(end.code or 0)
     except BaseException:

@@ -2,7 +2,7 @@
 
 from shared.settings import Settings
 from shared.stages.llm import LlmStage
-from workers.engine import Engine
+from workers.engine import Engine, urgent_places
 from workers.llm.telling import Teller
 from workers.llm.work import LlmWork
 from workers.station import Station, feature_store, placement
@@ -12,4 +12,5 @@ def open_station(settings: Settings) -> Station:
     """Load the language model. Raises CheckpointError."""
     stage = LlmStage.load(settings.checkpoint, *placement(settings), settings.max_new_tokens)
     work = LlmWork(stage, feature_store(settings), Teller(settings.broker_url))
-    return Station(work, Engine(stage.stepper(settings.llm_batch), settings.llm_batch, "llm"))
+    places, reserve = settings.llm_batch, urgent_places(settings.llm_batch)
+    return Station(work, Engine(stage.stepper(places, reserve), places, "llm", reserve))

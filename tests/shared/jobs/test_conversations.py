@@ -32,7 +32,7 @@ def add(engine: Engine, conversation: UUID, ask: Ask = QUESTION) -> UUID:
 def enter(engine: Engine, job_id: UUID, stage: Stage = Stage.VISION) -> Run:
     with engine.begin() as conn:
         jobs.admit(conn, 100)
-        run = jobs.enter(conn, jobs.Message(job_id, stage, 0), "w", LEASE)
+        run = jobs.enter(conn, jobs.Message(job_id, stage, 0, urgent=True), "w", LEASE)
     assert run is not None
     return run
 

@@ -38,7 +38,7 @@ def test_a_job_goes_through_every_stage_and_keeps_its_result(
 
     with engine.begin() as conn:
         messages = jobs.admit(conn, window=5)
-    assert messages == [Message(job_id, Stage.VISION, 0)]
+    assert messages == [Message(job_id, Stage.VISION, 0, urgent=True)]
 
     with engine.begin() as conn:
         vision = jobs.enter(conn, messages[0], "v:1", LEASE)
@@ -52,14 +52,14 @@ def test_a_job_goes_through_every_stage_and_keeps_its_result(
     assert vision.generations == ()
     with engine.begin() as conn:
         to_llm = jobs.complete_vision(conn, vision, Timing(1.5, 0.5, 20.0, 2.0, cached=True))
-    assert to_llm == Message(job_id, Stage.LLM, 0)
+    assert to_llm == Message(job_id, Stage.LLM, 0, urgent=True)
 
     with engine.begin() as conn:
         llm = jobs.enter(conn, to_llm, "l:1", LEASE)
     assert llm is not None
     with engine.begin() as conn:
         to_pixel = jobs.complete_llm(conn, llm, generations, Timing())
-    assert to_pixel == Message(job_id, Stage.PIXEL, 0)
+    assert to_pixel == Message(job_id, Stage.PIXEL, 0, urgent=True)
 
     with engine.begin() as conn:
         pixel = jobs.enter(conn, to_pixel, "p:1", LEASE)
@@ -103,7 +103,7 @@ def test_an_unknown_job_is_nobodys(engine: Engine) -> None:
     with engine.begin() as conn:
         assert jobs.get(conn, uuid4()) is None
         assert not jobs.cancel(conn, uuid4())
-        assert jobs.enter(conn, Message(uuid4(), Stage.VISION, 0), "w", LEASE) is None
+        assert jobs.enter(conn, Message(uuid4(), Stage.VISION, 0, urgent=True), "w", LEASE) is None
 
 
 def test_null_characters_the_model_wrote_can_be_stored(
@@ -133,7 +133,7 @@ def test_a_job_survives_its_worker(
     let_lease_run_out(lost)
     with engine.begin() as conn:
         swept = jobs.sweep(conn, LONG, max_attempts=3)
-    assert swept == jobs.Swept([Message(lost.job_id, stage, 1)], [])
+    assert swept == jobs.Swept([Message(lost.job_id, stage, 1, urgent=True)], [])
     with engine.begin() as conn:
         again = jobs.enter(conn, swept.resend[0], "second", LEASE)
     assert again is not None
@@ -169,7 +169,7 @@ def test_late_work_that_nobody_repeated_counts(
     run = start(Stage.VISION)
     let_lease_run_out(run)
     with engine.begin() as conn:
-        assert jobs.complete_vision(conn, run, Timing()) == Message(run.job_id, Stage.LLM, 0)
+        assert jobs.complete_vision(conn, run, Timing()) == Message(run.job_id, Stage.LLM, 0, urgent=True)
 
 
 def test_a_job_that_kills_its_workers_fails_with_the_reason_and_the_rest_go_on(
@@ -210,7 +210,7 @@ def test_giving_back_costs_no_attempt(engine: Engine, start: Start) -> None:
     for _ in range(5):
         with engine.begin() as conn:
             message = jobs.give_back(conn, run)
-            assert message == Message(run.job_id, Stage.VISION, 0)
+            assert message == Message(run.job_id, Stage.VISION, 0, urgent=True)
             again = jobs.enter(conn, message, "next", LEASE)
         assert again is not None
         assert again.attempt == 1
@@ -222,7 +222,7 @@ def test_a_passing_problem_is_retried_until_the_attempts_are_used_up(engine: Eng
     problem = Unavailable("object store").to_problem()
     with engine.begin() as conn:
         message = jobs.retry(conn, run, problem, max_attempts=2)
-        assert message == Message(run.job_id, Stage.VISION, 1)
+        assert message == Message(run.job_id, Stage.VISION, 1, urgent=True)
         again = jobs.enter(conn, message, "next", LEASE)
         assert again is not None
         assert jobs.retry(conn, again, problem, max_attempts=2) is None
@@ -247,11 +247,11 @@ def test_lost_features_send_the_job_back_to_vision_and_past_a_generation_that_is
     pixel = start(Stage.PIXEL)
     with engine.begin() as conn:
         message = jobs.rewind(conn, pixel, "sam", max_rewinds=5)
-        assert message == Message(pixel.job_id, Stage.VISION, 0)
+        assert message == Message(pixel.job_id, Stage.VISION, 0, urgent=True)
         vision = jobs.enter(conn, message, "w", LEASE)
         assert vision is not None
         onward = jobs.complete_vision(conn, vision, Timing())
-    assert onward == Message(pixel.job_id, Stage.PIXEL, 0)
+    assert onward == Message(pixel.job_id, Stage.PIXEL, 0, urgent=True)
     assert [run.rewind for run in view(engine, pixel).stages] == [0, 0, 0, 1]
 
 

@@ -29,12 +29,14 @@ from sqlalchemy import Connection, Engine, create_engine, text
 from shared import jobs
 from shared.errors import Unavailable
 from shared.jobs import Message, NewJob, Run, Stage, State, Timing
+from shared.priority import Priority, is_urgent
 from shared.tables import LOCAL_OWNER
 from shared.webhooks import endpoints
 from shared.webhooks.events import EventType
 
 LEASE = timedelta(hours=1)
 RESEND_AFTER = timedelta(hours=1)
+PRIORITIES = st.sampled_from([Priority.BULK.rank, Priority.BULK.rank + 1, Priority.INTERACTIVE.rank])
 WINDOW = 2
 MAX_ATTEMPTS = 2
 MAX_REWINDS = 1
@@ -61,7 +63,7 @@ class Expected:
         self.holder, self.lease_is_over, self.message_is_old = None, False, False
 
     def message(self, job_id: UUID) -> Message:
-        return Message(job_id, Stage(self.state), self.attempt)
+        return Message(job_id, Stage(self.state), self.attempt, is_urgent(self.priority))
 
 
 class Crash(Exception):  # noqa: N818
@@ -85,13 +87,13 @@ class JobLife(RuleBasedStateMachine):
             conn.execute(text("DELETE FROM webhook_endpoints"))
             endpoints.create(conn, LOCAL_OWNER, "http://receiver.example/", tuple(EventType), "", most=1)
 
-    @initialize(target=job_ids, priorities=st.lists(st.integers(0, 2), min_size=1, max_size=3))
+    @initialize(target=job_ids, priorities=st.lists(PRIORITIES, min_size=1, max_size=3))
     def begin(self, priorities: list[int]) -> Any:
         created = [self._create(priority) for priority in priorities]
         self._admit()
         return multiple(*created)
 
-    @rule(target=job_ids, priority=st.integers(0, 2))
+    @rule(target=job_ids, priority=PRIORITIES)
     def submit(self, priority: int) -> UUID:
         return self._create(priority)
 
@@ -110,7 +112,8 @@ class JobLife(RuleBasedStateMachine):
     def deliver_what_is_past_or_to_come(self, job_id: UUID) -> None:
         """Of all the messages that a job can have in its life, those of another stage or attempt arrive."""
         for stage, attempt in product(Stage, range(MAX_ATTEMPTS)):
-            message, job = Message(job_id, stage, attempt), self.model[job_id]
+            job = self.model[job_id]
+            message = Message(job_id, stage, attempt, is_urgent(job.priority))
             if not job.state.in_flight or message != job.message(job_id):
                 assert self._enter(message, "stray") is None
 
@@ -296,7 +299,7 @@ class JobLife(RuleBasedStateMachine):
         queued.sort(key=lambda job_id: (-self.model[job_id].priority, self.model[job_id].order))
         for job_id in queued[:room]:
             self.model[job_id].release(State.VISION, 0)
-        assert messages == [Message(job_id, Stage.VISION, 0) for job_id in queued[:room]]
+        assert messages == [self.model[job_id].message(job_id) for job_id in queued[:room]]
         return messages
 
     def _enter(self, message: Message, worker: str) -> Run | None:

@@ -172,6 +172,19 @@ def test_jobs_of_many_masks_take_turns(glamm: Glamm) -> None:
         assert all(masks.iou(a, b) > 0.99 for a, b in zip(mine, theirs, strict=True))
 
 
+def test_urgent_masks_are_drawn_first(glamm: Glamm) -> None:
+    def item(masks: int) -> PixelInput:
+        embedding = torch.zeros(TINY.sam.prompt_dim, TINY.sam.grid, TINY.sam.grid)
+        said = RawAnswer("a" + " [SEG]" * masks, torch.zeros(masks, TINY.sam.prompt_dim))
+        return PixelInput(embedding, 40, 30, (said,))
+
+    stepper = glamm.pixel.stepper(2)
+    stepper.admit(1, item(5))
+    assert stepper.step() == []
+    stepper.admit(2, item(2), urgent=True)
+    assert [[key for key, _ in stepper.step()] for _ in range(3)] == [[2], [], [1]]
+
+
 def test_an_answer_without_masks_is_plain_text(glamm: Glamm) -> None:
     embedding = torch.zeros(TINY.sam.prompt_dim, TINY.sam.grid, TINY.sam.grid)
     said = RawAnswer("Just words.", torch.zeros(0, TINY.sam.prompt_dim))

@@ -184,6 +184,35 @@ def test_a_job_of_many_answers_shares_the_places_there_are(stage: LlmStage) -> N
     assert len(finished[1].answers) == 5
 
 
+def test_an_urgent_job_waits_for_no_answer_of_the_others(stage: LlmStage) -> None:
+    """It has places of its own and the first of all others that come free; memory is taken for these places alone."""
+    stepper = stage.stepper(capacity=2, reserve=1)
+    stepper.admit(1, several(stage, 5))
+    stepper.step()
+    stepper.admit(2, several(stage, 2), urgent=True)
+    finished: dict[int, LlmOutput] = {}
+    order: list[int] = []
+    while len(stepper):
+        for key, output in stepper.step():
+            order.append(key)
+            finished[key] = output
+    assert order == [2, 1]
+    assert_same(finished[1], stage.run([several(stage, 5)])[0])
+    assert_same(finished[2], stage.run([several(stage, 2)])[0])
+    assert {len(keys) for keys, _ in stepper._cache._layers} == {3}
+
+
+def test_memory_that_ran_out_takes_the_reserve_too(stage: LlmStage) -> None:
+    stepper = stage.stepper(capacity=4, reserve=1)
+    sizes = []
+    while stepper.shrink():
+        stepper.admit(1, several(stage, 9), urgent=True)
+        stepper.step()
+        sizes.append(len(stepper._live))
+        stepper.drop(1)
+    assert sizes == [2, 1]
+
+
 def test_a_job_of_many_answers_is_dropped_whole(stage: LlmStage) -> None:
     stepper = stage.stepper(capacity=2)
     stepper.admit(1, several(stage, 5))
