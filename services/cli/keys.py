@@ -47,7 +47,7 @@ def create(
 def list_keys(url: Url = None, api_key: ApiKey = None, data: Data = UP_DATA, as_json: AsJson = False) -> None:
     """Show all keys, the newest first, without their secrets."""
     with _client(url, api_key, data) as client:
-        keys = client.keys()
+        keys = client.list_keys().keys
     if as_json:
         for key in keys:
             print(key.model_dump_json())

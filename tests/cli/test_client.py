@@ -136,9 +136,9 @@ def test_waiting_gives_up_when_told_to(serve, running):
         client.wait_for(JOB, timeout=0)
 
 
-@pytest.mark.parametrize(("status", "ready"), [(200, True), (503, False)])
-def test_readiness_is_asked_once(serve, status, ready):
-    server = serve(as_json(status, BUSY))
+@pytest.mark.parametrize(("answer", "ready"), [(as_json(200, {"status": "ready"}), True), (as_json(503, BUSY), False)])
+def test_readiness_is_asked_once(serve, answer, ready):
+    server = serve(answer)
     with GlammClient(server.url) as client:
         if ready:
             client.ready()
