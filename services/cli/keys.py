@@ -8,7 +8,7 @@ from uuid import UUID
 
 import typer
 
-from services.cli.options import UP_DATA, ApiKey, Data, Url
+from services.cli.options import UP_DATA, ApiKey, AsJson, Data, Url
 from shared.errors import InvalidSettings
 from shared.scopes import Scope
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 BOOTSTRAP_OWNER = "local"
 
 app = typer.Typer(help="The API keys of a running service.", no_args_is_help=True)
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()

@@ -83,6 +83,7 @@ class Operation(Composed[P, T]):
         self.repeatable, self.patient = repeatable, patient
         self._body = declared
         self._signature = inspect.signature(declared)
+        self.parameters = self._signature.parameters
 
     def request(self, *args: P.args, **kwargs: P.kwargs) -> Request:
         """The request of a call with these arguments. Of the query only what is not as by default is sent.
@@ -92,23 +93,27 @@ class Operation(Composed[P, T]):
         bound = self._signature.bind(None, *args, **kwargs)
         bound.apply_defaults()
         given = bound.arguments
-        query = {name: given[name] for name in self.query if given[name] != self._signature.parameters[name].default}
+        query = {name: given[name] for name in self.query if given[name] != self.parameters[name].default}
         key = given.get("idempotency_key") or uuid4()
         headers = {} if self.repeatable else {IDEMPOTENCY_KEY: f'"{key}"'}
         return Request(self.method, filled(self.path, given), query, headers, self._body(None, *args, **kwargs))
 
+    def answered(self, client: Front, /, *args: P.args, **kwargs: P.kwargs) -> Steps[httpx.Response]:
+        """The answer as it came."""
+        return self._tried(client, Send(self.request(*args, **kwargs)))
+
     def opened(self, client: Front, /, *args: P.args, **kwargs: P.kwargs) -> Steps[httpx.Response]:
-        """The answer, without its body."""
-        return self._answered(client, Send(self.request(*args, **kwargs), streamed=True))
+        """The same without its body, which is still to be read."""
+        return self._tried(client, Send(self.request(*args, **kwargs), streamed=True))
 
     def _steps(self, client: Front, /, *args: P.args, **kwargs: P.kwargs) -> Steps[T]:
-        answer = yield from self._answered(client, Send(self.request(*args, **kwargs)))
-        return self._read(client, answer)
+        return self.read(client, (yield from self.answered(client, *args, **kwargs)))
 
-    def _answered(self, client: Front, send: Send) -> Steps[httpx.Response]:
+    def _tried(self, client: Front, send: Send) -> Steps[httpx.Response]:
         return patiently(send, client.patience if self.patient else 0.0, repeatable=self.repeatable)
 
-    def _read(self, client: Front, answer: httpx.Response) -> T:
+    def read(self, client: Front, answer: httpx.Response) -> T:
+        """What the answer says. Raises Unreachable where that is something else."""
         if not issubclass(self.answer, BaseModel):
             return cast(T, answer.content if self.answer is bytes else None)
         try:

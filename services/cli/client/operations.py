@@ -13,13 +13,14 @@ from typing import Literal
 from uuid import UUID
 
 import httpx
-from pydantic import BaseModel, ConfigDict
 
+from services.cli.client.errors import retry_after
 from services.cli.client.methods import Paged, Streamed, composed, operation, streamed
 from services.cli.client.pieces import AsTheyCome, Lines
 from services.cli.client.requests import Body, Data, File, Json, Request, head, sniff
 from services.cli.client.steps import Pause, Send, Steps, patiently
 from shared import schema
+from shared.exports import Format
 from shared.scopes import Scope
 from shared.states import State
 from shared.tasks import Ask, Task
@@ -27,22 +28,9 @@ from shared.tasks import Ask, Task
 GROUNDED_CAPTION = Ask(Task.GCG)
 MANIFEST_TYPE = "application/jsonl"
 _POLL_SECONDS = 20.0
-_EXPORT_SECONDS = 2.0
 
 OnInvalid = Literal["reject", "skip"]
 Urgency = Literal["bulk", "interactive"]
-
-
-class Export(BaseModel):
-    """A batch's results as a file: at `url`, which serves without an API key, once it is built."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    state: str
-    progress: float = 0.0
-    bytes: int | None = None
-    url: str | None = None
-    error: schema.Problem | None = None
 
 
 class Operations:
@@ -58,6 +46,19 @@ class Operations:
     def upload_image(self, image: bytes | Path) -> Body:
         """Store a PNG, JPEG or WebP, from its bytes or its file. Sending it again is harmless. Raises OSError."""
         return Data(image, sniff(image)) if isinstance(image, bytes) else File(image, sniff(head(image)))
+
+    @operation("POST", "/images/uploads", schema.Uploads, repeatable=True)
+    def declare_uploads(self, images: Iterable[schema.Upload]) -> Body:
+        """Declare images, 1,000 at most, and learn of each whether it is stored, and else how to `send` its bytes."""
+        return Json(schema.UploadsRequest(images=list(images)).model_dump(mode="json"))
+
+    @composed
+    def send(self, upload: schema.SignedRequest, image: bytes | Path) -> Steps[None]:
+        """Put a declared image, from its bytes or its file, into the object store, past the gateway. Raises OSError."""
+        kind = {name.lower(): value for name, value in upload.headers.items()}["content-type"]
+        body = Data(image, kind) if isinstance(image, bytes) else File(image, kind)
+        request = Request(upload.method, upload.url, headers=upload.headers, body=body)
+        yield from patiently(Send(request), self.patience, repeatable=True)
 
     @operation("GET", "/images/{image_id}", schema.StoredImage)
     def image(self, image_id: str) -> None:
@@ -187,25 +188,26 @@ class Operations:
     def errors(self, batch_id: UUID) -> None:
         """What has no result, in the same form: lines that were invalid, then jobs that failed, then canceled ones."""
 
-    @operation("GET", "/batches/{batch_id}/export", Export, query=("format",))
-    def export(self, batch_id: UUID, format: str) -> None:  # noqa: A002 -- the API's name for it
-        """Have a batch's results built as a file of that format, and see whether it is."""
+    @operation("GET", "/batches/{batch_id}/export", schema.Export, query=("format",))
+    def export(self, batch_id: UUID, format: Format) -> None:  # noqa: A002 -- the API's name for it
+        """Have a batch's results built as a file of that format, and see how far it is."""
 
     @composed
     def built_export(
         self,
         batch_id: UUID,
-        format: str,  # noqa: A002
-        seen: Callable[[Export], None] | None = None,
-    ) -> Steps[Export]:
-        """The same once it is built, or has failed; `seen` is shown how far it is."""
+        format: Format,  # noqa: A002
+        seen: Callable[[schema.Export], None] | None = None,
+    ) -> Steps[schema.Export]:
+        """The same once there is a `url` to `download` it from, or an `error`; `seen` is shown how far it is."""
         while True:
-            export = yield from Operations.export.steps(self, batch_id, format)
+            answer = yield from Operations.export.answered(self, batch_id, format)
+            export = Operations.export.read(self, answer)
             if seen is not None:
                 seen(export)
-            if export.url is not None or export.error is not None:
+            if answer.status_code != httpx.codes.ACCEPTED:
                 return export
-            yield Pause(_EXPORT_SECONDS)
+            yield Pause(retry_after(answer))
 
     def _opened(self, url: str) -> Steps[httpx.Response]:
         """The bytes at a URL that another server gave out, piece by piece. It is not shown the API key."""

@@ -46,9 +46,15 @@ class Request:
 
     @property
     def all_headers(self) -> dict[str, str]:
-        """With the body's media type; that of JSON sets httpx."""
-        kind = {"content-type": self.body.media_type} if isinstance(self.body, Data | File) else {}
-        return {**self.headers, **kind}
+        """With what httpx does not know of a body. Raises OSError."""
+        match self.body:
+            case Data(_, kind):
+                more = {"content-type": kind}
+            case File(path, kind):
+                more = {"content-type": kind, "content-length": str(path.stat().st_size)}
+            case _:
+                more = {}
+        return {**{name.lower(): value for name, value in self.headers.items()}, **more}
 
 
 def filled(template: str, values: Mapping[str, Any]) -> str:
