@@ -42,6 +42,7 @@ class Problem:
             detail=data["detail"],
             field=data.get("field"),
             remedy=data.get("remedy"),
+            lines=tuple(data.get("lines", ())),
         )
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import typer
 
-from services.cli.options import UP_DATA, ApiKey, Data, Url
+from services.cli.options import UP_DATA, ApiKey, AsJson, Data, Url
 from shared.errors import InvalidSettings
 from shared.scopes import Scope
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 BOOTSTRAP_OWNER = "local"
 
 app = typer.Typer(help="The API keys of a running service.", no_args_is_help=True)
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
@@ -47,7 +45,7 @@ def create(
 def list_keys(url: Url = None, api_key: ApiKey = None, data: Data = UP_DATA, as_json: AsJson = False) -> None:
     """Show all keys, the newest first, without their secrets."""
     with _client(url, api_key, data) as client:
-        keys = client.keys()
+        keys = client.list_keys().keys
     if as_json:
         for key in keys:
             print(key.model_dump_json())

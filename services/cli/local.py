@@ -6,12 +6,11 @@ from pathlib import Path
 from time import monotonic
 
 from rich.console import Console
-from rich.text import Text
 
 from deploy.embedded.stack import Stack
 from services.cli import batch, report
 from services.cli.client import GlammClient
-from services.cli.terminal import plural
+from services.cli.terminal import plural, say
 from shared.tasks import Ask, Task
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -60,7 +59,3 @@ def started(
         yield stack
     finally:
         stack.stop()
-
-
-def say(console: Console, line: str, style: str = "") -> None:
-    console.print(Text(line, style=style), soft_wrap=True)

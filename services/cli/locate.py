@@ -20,12 +20,11 @@ class Address:
     api_key: str | None
 
 
-def client(url: str | None, api_key: str | None, data: Path, timeout: float | None = None) -> "GlammClient":
-    """A client of the service that `address` finds. Raises InvalidInput."""
+def client(url: str | None, api_key: str | None, data: Path, **options: float) -> "GlammClient":
+    """A client of the service that `address` finds. options: those of GlammClient. Raises InvalidInput."""
     from services.cli.client import GlammClient
 
     found = address(url, api_key, data)
-    options = {} if timeout is None else {"timeout": timeout}
     return GlammClient(found.url, api_key=found.api_key, **options)
 
 

@@ -12,6 +12,7 @@ import typer
 
 from services.cli import checkpoints, evaluate, keys
 from services.cli.asking import Kind
+from services.cli.bulk import commands
 from services.cli.options import UP_DATA, ApiKey, Data, Url
 from shared.errors import GlammError, InvalidInput, InvalidSettings, Unavailable
 from shared.version import VERSION
@@ -23,11 +24,11 @@ app = typer.Typer(
     name="glamm",
     help="Images annotated with words tied to pixels.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.add_typer(evaluate.app)
 app.add_typer(checkpoints.app)
+app.add_typer(commands.app)
 app.add_typer(keys.app, name="keys")
 
 

@@ -23,7 +23,8 @@ from services.cli.checkpoints import OURS, faults
 from services.cli.client import GlammClient
 from services.cli.evaluation import Evaluation
 from services.cli.held_out import GROUND_TRUTH, HeldOut
-from services.cli.local import say, started
+from services.cli.local import started
+from services.cli.terminal import say
 from shared.errors import InvalidInput
 from shared.settings import get_settings
 

@@ -13,3 +13,4 @@ ApiKey = Annotated[
     typer.Option(help="The key to it. Default: $GLAMM_API_KEY, else that of the stack.", show_envvar=False),
 ]
 Data = Annotated[Path, typer.Option(help="The folder that keeps the stack's data and logs between runs.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -6,22 +6,13 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.padding import Padding
-from rich.progress import (
-    BarColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    TaskID,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import TaskID, TimeRemainingColumn
 from rich.text import Text
 
 from services.cli import terminal
 from services.cli.batch import Done, News, Request
 from services.cli.client import Refused
+from services.cli.progress import bars
 from shared.errors import GlammError, InvalidInput
 from shared.tasks import Task
 
@@ -58,7 +49,7 @@ def follow(news: Iterable[News], asked: Sequence[Request], out: Console, err: Co
     """Print each end as it comes: annotations on `out` (JSON, a line each, if asked), progress and faults on `err`."""
     summary = Summary()
     rows: dict[Request, TaskID] = {}
-    with _progress(err) as progress:
+    with bars(err) as progress:
         total = progress.add_task("all images", total=len(asked), state="", visible=len(asked) > 1)
         for item in news:
             request = item.request
@@ -83,12 +74,12 @@ class Bar:
     done: int = 0
 
 
-def count(news: Iterable[News], bars: Mapping[Task, Bar], err: Console) -> dict[Task, Summary]:
+def count(news: Iterable[News], totals: Mapping[Task, Bar], err: Console) -> dict[Task, Summary]:
     """A bar for all requests of a task, and each fault; returns how they ended."""
-    summaries = {task: Summary() for task in bars}
-    with _progress(err, TimeRemainingColumn()) as progress:
+    summaries = {task: Summary() for task in totals}
+    with bars(err, TimeRemainingColumn()) as progress:
         rows = {
-            task: progress.add_task(task, total=bar.total, completed=bar.done, state="") for task, bar in bars.items()
+            task: progress.add_task(task, total=bar.total, completed=bar.done, state="") for task, bar in totals.items()
         }
         for item in news:
             if isinstance(item, Done):
@@ -99,22 +90,6 @@ def count(news: Iterable[News], bars: Mapping[Task, Bar], err: Console) -> dict[
                 if not item.files:
                     _print(item, err, err, as_json=False)
     return summaries
-
-
-def _progress(console: Console, *more: ProgressColumn) -> Progress:
-    """Gone when finished, and silent where nobody watches."""
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[state]}", style="dim"),
-        TimeElapsedColumn(),
-        *more,
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
 
 
 def _print(done: Done, out: Console, err: Console, as_json: bool) -> None:

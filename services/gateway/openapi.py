@@ -431,7 +431,7 @@ NO_TURN_NOW = (
     Conflict(f"The conversation's turn {_JOB_ID} is not finished.", remedy=f"Wait: GET {_URL}?wait=30."),
 )
 KEY_MADE = (
-    "A request with the same Idempotency-Key is under way, or has made the key and shown its secret",
+    "A request with the same Idempotency-Key is under way, or has made it and shown its secret",
     Conflict(
         f"This request has made the key {KEY['id']}, and showed its secret then.",
         field="Idempotency-Key",

@@ -50,11 +50,25 @@ class Change:
 
 
 def create(
-    conn: Connection, owner_id: UUID, url: str, events: Collection[EventType], description: str, most: int
+    conn: Connection,
+    owner_id: UUID,
+    url: str,
+    events: Collection[EventType],
+    description: str,
+    most: int,
+    endpoint_id: UUID | None = None,
 ) -> tuple[Endpoint, str]:
-    """An endpoint and its secret. most: how many the owner may have. Raises LimitReached."""
+    """An endpoint and its secret. most: how many the owner may have; endpoint_id: one that was reserved for it.
+
+    Raises LimitReached, and Conflict where the id has an endpoint, whose secret was shown before.
+    """
     # The owner's row is locked, or two that come at once would pass the limit together.
     conn.execute(select(owners.c.id).where(owners.c.id == owner_id).with_for_update(key_share=True))
+    if endpoint_id is not None and get(conn, endpoint_id, owner_id) is not None:
+        raise Conflict(
+            f"The webhook {endpoint_id} is made, and its secret was shown then.",
+            remedy="Rotate its secret, or delete it and make another.",
+        )
     count = select(func.count()).where(_table.c.owner_id == owner_id)
     if conn.execute(count).scalar_one() >= most:
         raise LimitReached("webhooks", most, "webhooks", "Delete one that is no longer needed.")
@@ -62,7 +76,7 @@ def create(
     row = conn.execute(
         insert(_table)
         .values(
-            id=uuid7(),
+            id=endpoint_id or uuid7(),
             owner_id=owner_id,
             url=url,
             events=sorted(events),

@@ -17,11 +17,23 @@ from typing import Any
 
 import psutil
 import pytest
+import redis
 from PIL import Image, ImageDraw
+from sqlalchemy import select
+from structlog.testing import capture_logs
 
 from services.cli.client import GlammClient
 from services.cli.main import main
-from shared import schema
+from services.gateway.__main__ import Server
+from services.gateway.app import create_app
+from shared import batches, jobs, schema, tables
+from shared.database import create_engine
+from shared.errors import Unavailable
+from shared.masks import Rle
+from shared.objects import ObjectStore
+from shared.settings import Settings
+from shared.states import Stage, State
+from tests.gateway.conftest import Backstage
 from tests.tiny import write_checkpoint
 
 Answer = tuple[int, dict[str, str], bytes]
@@ -68,12 +80,14 @@ class Scripted:
         self.script = list(script)
         self.over = threading.Event()
         self.requests: list[str] = []
+        self.headers: list[dict[str, str]] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def answer(self) -> None:
                 self.rfile.read(int(self.headers.get("content-length", 0)))
                 outer.requests.append(f"{self.command} {self.path}")
+                outer.headers.append({name.lower(): value for name, value in self.headers.items()})
                 step = outer.script.pop(0) if len(outer.script) > 1 else outer.script[0]
                 if isinstance(step, str):
                     outer.over.wait()
@@ -202,3 +216,58 @@ def picture(tmp_path) -> Path:
 def client(service) -> Iterator[GlammClient]:
     with GlammClient(service.url, api_key=service.api_key) as client:
         yield client
+
+
+PHRASE = jobs.Phrase("A ball", (0, 6), Rle(32, 48, "`1f00000000000000000000000000000"), (0.0, 0.0, 48.0, 32.0), 1, 0.9)
+RESULT = jobs.Result((jobs.Answer("A ball.", "<p> A ball </p> [SEG].", (PHRASE,)),), "weights-1")
+
+
+@dataclass(frozen=True)
+class Played:
+    """A gateway that listens, with real servers behind it, and a scheduler and workers that the test plays."""
+
+    url: str
+    backstage: Backstage
+
+    def queued(self) -> list[Any]:
+        statement = select(tables.jobs.c.id, tables.jobs.c.custom_id).where(tables.jobs.c.state == State.QUEUED)
+        with self.backstage.engine.connect() as connection:
+            return list(connection.execute(statement.order_by(tables.jobs.c.id)))
+
+    def work(self, *failing: str) -> None:
+        """Do every queued job; those of these custom_ids fail."""
+        for job_id, custom_id in self.queued():
+            if custom_id in failing:
+                run = self.backstage.start(job_id, Stage.VISION)
+                self.backstage.fail(run, Unavailable("object store").to_problem())
+            else:
+                self.backstage.succeed(job_id, RESULT)
+        self.settle()
+
+    def settle(self) -> None:
+        """What the scheduler does of itself for batches."""
+        with self.backstage.engine.begin() as connection:
+            while batches.work_off(connection):
+                pass
+
+
+@pytest.fixture
+def gateway(settings: Settings) -> Iterator[Played]:
+    listening = settings.model_copy(update={"gateway_port": 0})
+    objects = ObjectStore(settings)
+    objects.ensure_bucket()
+    engine = create_engine(settings.database_url)
+    server = Server(create_app(listening), listening)
+    with capture_logs() as told, redis.Redis.from_url(settings.broker_url) as broker:
+        thread = threading.Thread(target=server.run, name="gateway")
+        thread.start()
+        try:
+            while not server.started:
+                assert thread.is_alive(), told
+                sleep(0.01)
+            port = server.servers[0].sockets[0].getsockname()[1]
+            yield Played(f"http://127.0.0.1:{port}", Backstage(engine, objects, broker))
+        finally:
+            server.should_exit = True
+            thread.join()
+            engine.dispose()

@@ -17,7 +17,7 @@ from tests.cli.conftest import PATIENCE
 def test_the_stacks_key_is_its_users_alone(service):
     assert stat.S_IMODE((service.data / "api-key").stat().st_mode) == 0o600
     with GlammClient(service.url) as client, pytest.raises(Refused) as refused:
-        client.keys()
+        client.list_keys()
     assert refused.value.problem.status == 401
 
 

@@ -162,7 +162,7 @@ def test_what_a_dead_stack_left_behind_is_not_taken_for_a_live_one(tmp_path, mon
 def test_an_interrupt_ends_annotate_at_once_even_while_the_service_keeps_it_waiting(serve, tmp_path):
     picture = tmp_path / "a.png"
     picture.write_bytes(b"never looked at")
-    server = serve((200, {}, b"{}"), "hang")
+    server = serve((200, {}, b'{"status": "ok"}'), "hang")
     process = subprocess.Popen(
         [sys.executable, "-m", "services.cli", "annotate", str(picture), "--url", server.url],
         cwd=ROOT,

@@ -138,6 +138,26 @@ def test_a_bad_file_among_good_ones_spoils_none_of_them(glamm, picture, tmp_path
     assert (tmp_path / "out" / "picture.overlay.png").exists()
 
 
+def test_a_folder_becomes_a_dataset(glamm, picture, tmp_path):
+    folder = tmp_path / "photos"
+    (folder / "more").mkdir(parents=True)
+    Image.open(picture).save(folder / "a.png")
+    Image.open(picture).transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(folder / "more" / "b.jpg")
+
+    run = glamm("submit", folder, "--name", "photos", "--watch")
+    assert run.code == 0, run.err
+    batch = run.out.strip()
+    assert "2 of 2 jobs" in run.err
+    assert glamm("results", batch, "--out", tmp_path / "out").code == 0
+    lines = [json.loads(line) for line in (tmp_path / "out" / "results.jsonl").read_text().splitlines()]
+    assert [line["custom_id"] for line in lines] == ["a.png", "more/b.jpg"]
+    assert (tmp_path / "out" / "errors.jsonl").read_text() == ""
+    shown = glamm("show", lines[1]["id"], "--out", tmp_path / "out")
+    assert "more/b.jpg" in shown.out
+    assert (tmp_path / "out" / f"{lines[1]['id']}.overlay.png").exists()
+    assert batch in glamm("ps").out
+
+
 def test_ready_says_so(glamm, service):
     run = glamm("ready")
     assert (run.code, run.out) == (0, f"{service.url} is ready\n")

@@ -47,7 +47,7 @@ ROUTES = {
     ("get", "/keys"): _GUARDED | {"200", "503"},
     ("delete", "/keys/{key_id}"): _GUARDED | {"200", "404", "422", "503"},
     ("put", "/owners/{name}/limits"): _GUARDED | {"200", "404", "413", "415", "422", "503"},
-    ("post", "/webhooks"): _GUARDED | {"201", "413", "415", "422", "503"},
+    ("post", "/webhooks"): _GUARDED | {"201", "409", "413", "415", "422", "503"},
     ("get", "/webhooks"): _GUARDED | {"200", "422", "503"},
     ("get", "/webhooks/{webhook_id}"): _GUARDED | {"200", "404", "422", "503"},
     ("patch", "/webhooks/{webhook_id}"): _GUARDED | {"200", "404", "413", "415", "422", "503"},
@@ -58,7 +58,15 @@ ROUTES = {
     ("get", "/healthz"): {"200"},
     ("get", "/readyz"): {"200", "503"},
 }
-REPEATABLE = {"/images", "/jobs", "/batches", "/conversations", "/conversations/{conversation_id}/turns", "/keys"}
+REPEATABLE = {
+    "/images",
+    "/jobs",
+    "/batches",
+    "/conversations",
+    "/conversations/{conversation_id}/turns",
+    "/keys",
+    "/webhooks",
+}
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from services.gateway.errors import from_pydantic
 from services.gateway.gateway import Current, Gateway
 from services.gateway.paging import LIMIT, Cursor, Limit
 from services.gateway.presentation import delivery_json, webhook_json
+from services.gateway.repeatable import NewId, repeatable
 from shared import addresses, schema
 from shared.errors import NotFound
 from shared.logs import get_logger
@@ -33,10 +34,14 @@ Found = TypeVar("Found")
     "/webhooks",
     status_code=status.HTTP_201_CREATED,
     openapi_extra=_REQUEST,
-    responses={201: openapi.example("Made", openapi.CREATED_WEBHOOK), **openapi.guarded(413, 415, 422, 503)},
+    responses={
+        201: openapi.example("Made", openapi.CREATED_WEBHOOK),
+        **openapi.guarded(409, 413, 415, 422, 503, conflict=openapi.KEY_MADE),
+    },
 )
+@repeatable(secret_of="webhook")
 async def create_webhook(
-    request: Request, response: Response, gateway: Current, caller: Writer
+    request: Request, response: Response, gateway: Current, caller: Writer, new_id: NewId
 ) -> schema.CreatedWebhook:
     """Have events sent to a URL, signed by the Standard Webhooks specification. The secret is in this answer alone."""
     asked = await _read(request, schema.WebhookRequest)
@@ -49,6 +54,7 @@ async def create_webhook(
             set(asked.events),
             asked.description,
             gateway.settings.max_webhooks,
+            new_id,
         )
     log.info("webhook made", webhook_id=str(endpoint.id), events=endpoint.events)
     response.headers["Location"] = f"{request.scope['root_path']}/webhooks/{endpoint.id}"

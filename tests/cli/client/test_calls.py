@@ -1,4 +1,4 @@
-"""The client against a server that misbehaves on purpose; against the real gateway it is tested in test_annotate.py."""
+"""The client against a server that misbehaves on purpose; against the real gateway it is tested in test_both.py."""
 
 import json
 import socket
@@ -101,11 +101,20 @@ def test_reading_survives_a_broken_connection(serve, finished):
         assert client.job(JOB).id == JOB
 
 
-def test_a_job_whose_answer_was_lost_is_not_created_twice(serve, finished):
+def test_a_job_whose_answer_was_lost_is_sent_again_under_the_same_key(serve, finished):
+    server = serve(None, finished)
+    with GlammClient(server.url) as client:
+        assert client.create_job("0" * 64).id == JOB
+    assert server.requests == ["POST /jobs"] * 2
+    first, second = (headers["idempotency-key"] for headers in server.headers)
+    assert first == second
+
+
+def test_what_must_not_happen_twice_without_a_key_is_not_sent_again(serve, finished):
     server = serve(None, finished)
     with GlammClient(server.url) as client, pytest.raises(Unreachable):
-        client.create_job("0" * 64)
-    assert server.requests == ["POST /jobs"]
+        client.rotate_webhook(JOB)
+    assert len(server.requests) == 1
 
 
 def test_nobody_listening_is_told_with_the_address():
@@ -136,9 +145,9 @@ def test_waiting_gives_up_when_told_to(serve, running):
         client.wait_for(JOB, timeout=0)
 
 
-@pytest.mark.parametrize(("status", "ready"), [(200, True), (503, False)])
-def test_readiness_is_asked_once(serve, status, ready):
-    server = serve(as_json(status, BUSY))
+@pytest.mark.parametrize(("answer", "ready"), [(as_json(200, {"status": "ready"}), True), (as_json(503, BUSY), False)])
+def test_readiness_is_asked_once(serve, answer, ready):
+    server = serve(answer)
     with GlammClient(server.url) as client:
         if ready:
             client.ready()
@@ -146,3 +155,48 @@ def test_readiness_is_asked_once(serve, status, ready):
             with pytest.raises(Refused, match="Full"):
                 client.ready()
     assert server.requests == ["GET /readyz"]
+
+
+def test_a_stream_that_breaks_off_is_told_and_no_half_line_comes_of_it(serve):
+    server = serve((200, {"content-length": "100"}, b'{"line":1}\n{"li'))
+    with GlammClient(server.url) as client:
+        lines = client.results(JOB)
+        assert next(lines) == b'{"line":1}'
+        with pytest.raises(Unreachable):
+            next(lines)
+
+
+def test_only_line_feeds_end_a_line(serve):
+    said = '{"text":"one\u2028line\x85"}\n\n{"text":"another"}'.encode()
+    server = serve((200, {}, said))
+    with GlammClient(server.url) as client:
+        assert list(client.results(JOB)) == said.split(b"\n")
+
+
+def test_the_key_goes_to_the_service_and_nowhere_else(serve):
+    service, store = serve((200, {}, b"")), serve((200, {}, b"bytes"))
+    with GlammClient(service.url, api_key="secret") as client:
+        assert list(client.results(JOB)) == []
+        assert b"".join(client.download(f"{store.url}/file?signed=yes")) == b"bytes"
+    assert service.headers[0]["authorization"] == "Bearer secret"
+    assert "authorization" not in store.headers[0]
+    assert store.requests == ["GET /file?signed=yes"]
+
+
+def test_a_creation_bears_one_idempotency_key_however_often_it_is_sent(serve, finished):
+    server = serve(as_json(503, BUSY, **{"retry-after": "0"}), finished)
+    with GlammClient(server.url) as client:
+        client.create_job("0" * 64)
+        client.create_job("0" * 64)
+    first, again, other = (headers["idempotency-key"] for headers in server.headers)
+    assert first == again != other
+
+
+def test_the_lines_of_a_refused_manifest_are_told_one_by_one(serve, tmp_path):
+    lines = [{"line": 2, "field": "task", "detail": "There is no task.", "remedy": None}]
+    problem = {"type": "x", "title": "Invalid", "status": 422, "detail": "Line 2 is wrong.", "lines": lines}
+    server = serve(as_json(422, problem))
+    (tmp_path / "manifest.jsonl").write_text("{}\n{}\n")
+    with GlammClient(server.url) as client, pytest.raises(Refused) as caught:
+        client.create_batch(tmp_path / "manifest.jsonl")
+    assert list(caught.value.problem.lines) == lines

@@ -1,0 +1,1 @@
+"""Batches from the command line: from a folder to a dataset."""

@@ -1,0 +1,272 @@
+"""The commands for batches: `submit`, `ps`, `watch`, `results`, `show`, `pause`, `resume`, `retry`, `cancel`."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+from uuid import UUID
+
+import typer
+
+from services.cli.bulk.formats import Format
+from services.cli.options import UP_DATA, ApiKey, AsJson, Data, Url
+from shared.errors import InvalidInput
+from shared.priority import Priority
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from services.cli.client import GlammClient
+    from shared import schema
+
+OK, FAILED, BAD_INPUT = 0, 1, 2
+_PATIENCE = 300.0
+"""Seconds that long work waits for a service that is away, such as one that is being updated."""
+
+app = typer.Typer()
+
+BatchId = Annotated[UUID, typer.Argument(metavar="BATCH", help="As `glamm submit` and `glamm ps` show it.")]
+
+
+@app.command()
+def submit(
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="SOURCE...", help="A folder, image files, or one manifest.jsonl.")
+    ],
+    url: Url = None,
+    api_key: ApiKey = None,
+    data: Data = UP_DATA,
+    task: Annotated[
+        str | None, typer.Option(help="gcg, refseg, region_caption, caption, vqa or ground. Default: gcg.")
+    ] = None,
+    prompt: Annotated[str | None, typer.Option(help="An instruction in place of the task's own.")] = None,
+    question: Annotated[str | None, typer.Option(help="vqa: a question; <box1> … name its boxes.")] = None,
+    caption: Annotated[str | None, typer.Option(help="ground: the caption whose phrases to find.")] = None,
+    expression: Annotated[list[str] | None, typer.Option(help="refseg: what to segment. Repeatable.")] = None,
+    phrase: Annotated[list[str] | None, typer.Option(help="ground: a phrase of the caption. Repeatable.")] = None,
+    box: Annotated[
+        list[str] | None, typer.Option(metavar="X1,Y1,X2,Y2", help="region_caption, vqa: a region. Repeatable.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="To tell the batch by.")] = "",
+    priority: Annotated[
+        Literal["bulk", "interactive"], typer.Option(help="Interactive jobs, of whomever, go before bulk ones.")
+    ] = "bulk",
+    on_invalid: Annotated[
+        Literal["reject", "skip"],
+        typer.Option(help="Whether one file or line that is wrong keeps all from being submitted, or is left out."),
+    ] = "reject",
+    again: Annotated[bool, typer.Option("--again", help="Also if the very same was submitted already.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Then watch it until it has finished.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Upload images, make a batch of jobs on them, print its id. Run it again to go on where it was interrupted."""
+    from rich.console import Console
+
+    from services.cli import locate
+    from services.cli.asking import read_ask
+    from services.cli.bulk import plans, telling
+    from services.cli.bulk.ledger import Ledger
+    from services.cli.bulk.submitting import Options, Target
+
+    plan: plans.Plan | None = plans.own_manifest(sources)
+    if plan is None:
+        ask = read_ask(task or "gcg", prompt, question, caption, expression or (), phrase or (), box or ())
+        plan = plans.SameAsk(plans.find(sources), ask)
+    elif any((task, prompt, question, caption, expression, phrase, box)):
+        raise InvalidInput("--task", "Each line of a manifest says what is asked.", "Leave the options of tasks out.")
+    options = Options(name, Priority(priority), on_invalid)
+    err = Console(stderr=True)
+    address = locate.address(url, api_key, data)
+    with locate.client(url, api_key, data, patience=_PATIENCE) as client, Ledger(_ledger(data)) as ledger:
+        client.greet()
+        done = telling.submit_aloud(Target(client, address.api_key), plan, options, ledger, err, again=again)
+        if done.batch is None:
+            raise typer.Exit(BAD_INPUT)
+        if not as_json:
+            print(done.batch.id)
+        batch, code = _watched(client, done.batch, err) if watch else (done.batch, OK)
+    if as_json:
+        print(telling.as_json(done, batch, plan))
+    raise typer.Exit(code)
+
+
+@app.command()
+def ps(
+    url: Url = None,
+    api_key: ApiKey = None,
+    data: Data = UP_DATA,
+    limit: Annotated[int, typer.Option(min=1, help="So many at most.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List batches, the newest first."""
+    from itertools import islice
+
+    from services.cli import locate
+
+    with locate.client(url, api_key, data) as client:
+        found = list(islice(client.batches(limit=min(limit, 200)), limit))
+    if as_json:
+        for batch in found:
+            print(batch.model_dump_json())
+        return
+    from rich.console import Console
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    from services.cli.bulk import watching
+
+    table = Table(Column("id", min_width=36), "name", "made", "priority", "how far", box=None)
+    for batch in found:
+        made = f"{batch.created_at.astimezone():%Y-%m-%d %H:%M}"
+        table.add_row(str(batch.id), Text(batch.name), made, batch.priority, watching.line(batch))
+    Console().print(table)
+
+
+@app.command()
+def watch(
+    batch_id: BatchId, url: Url = None, api_key: ApiKey = None, data: Data = UP_DATA, as_json: AsJson = False
+) -> None:
+    """Follow a batch until it has finished: exit code 0 if every job succeeded, else 1. Ctrl-C leaves it running."""
+    from rich.console import Console
+
+    from services.cli import locate
+
+    with locate.client(url, api_key, data, patience=_PATIENCE) as client:
+        batch, code = _watched(client, client.batch(batch_id), Console(stderr=True))
+    _print_batch(batch, as_json)
+    raise typer.Exit(code)
+
+
+@app.command()
+def results(
+    batch_id: BatchId,
+    out: Annotated[Path, typer.Option(help="The folder for the files.")],
+    form: Annotated[Format, typer.Option("--format", help="Of the dataset; see docs/bulk.md.")] = Format.JSONL,
+    url: Url = None,
+    api_key: ApiKey = None,
+    data: Data = UP_DATA,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch what came of a batch, also while it runs, and print the files' paths."""
+    from rich.console import Console
+
+    from services.cli import locate
+    from services.cli.bulk import fetching, watching
+    from services.cli.terminal import say
+
+    err = Console(stderr=True)
+    with locate.client(url, api_key, data, patience=_PATIENCE) as client:
+        batch = client.batch(batch_id)
+        if batch.state != "finished":
+            say(err, f"The batch has not finished, so this is not all of it. {watching.line(batch)}", style="yellow")
+        paths = fetching.fetch(client, batch, form, out, err)
+    if as_json:
+        print(json.dumps({"batch": str(batch.id), "format": form.value, "files": [str(path) for path in paths]}))
+    else:
+        print(*paths, sep="\n")
+
+
+@app.command()
+def show(
+    job_id: Annotated[UUID, typer.Argument(metavar="JOB", help="As results and `glamm annotate --json` name it.")],
+    out: Annotated[Path, typer.Option(help="The folder for its overlay.")] = Path("out"),
+    url: Url = None,
+    api_key: ApiKey = None,
+    data: Data = UP_DATA,
+    as_json: AsJson = False,
+) -> None:
+    """Show a job: its answer in colours, and the image with its masks as a picture. Exit code 1 if it has failed."""
+    from rich.console import Console
+
+    from services.cli import locate
+    from services.cli.bulk import showing
+
+    with locate.client(url, api_key, data) as client:
+        job = client.job(job_id)
+        if as_json:
+            print(job.model_dump_json())
+        picture = showing.save_overlay(client, job, out, Console(stderr=True))
+    showing.show(job, picture, Console(stderr=as_json), answer=not as_json)
+    raise typer.Exit(FAILED if job.state in ("failed", "canceled") else OK)
+
+
+@app.command()
+def pause(
+    batch_id: BatchId, url: Url = None, api_key: ApiKey = None, data: Data = UP_DATA, as_json: AsJson = False
+) -> None:
+    """Start no more jobs of a batch; those that have started go on."""
+    _steer(lambda client: client.pause_batch(batch_id), url, api_key, data, as_json)
+
+
+@app.command()
+def resume(
+    batch_id: BatchId, url: Url = None, api_key: ApiKey = None, data: Data = UP_DATA, as_json: AsJson = False
+) -> None:
+    """Go on with a batch that was paused."""
+    _steer(lambda client: client.resume_batch(batch_id), url, api_key, data, as_json)
+
+
+@app.command()
+def retry(
+    batch_id: BatchId, url: Url = None, api_key: ApiKey = None, data: Data = UP_DATA, as_json: AsJson = False
+) -> None:
+    """Queue the jobs of a batch that have failed once more."""
+    _steer(lambda client: client.retry_batch(batch_id), url, api_key, data, as_json)
+
+
+@app.command()
+def cancel(
+    which: Annotated[UUID, typer.Argument(metavar="BATCH|JOB", help="A batch's id, or a job's.")],
+    url: Url = None,
+    api_key: ApiKey = None,
+    data: Data = UP_DATA,
+    as_json: AsJson = False,
+) -> None:
+    """Cancel a job, or all jobs of a batch that have not finished. Results that are there stay."""
+    from services.cli import locate
+    from services.cli.client import Refused
+
+    with locate.client(url, api_key, data) as client:
+        try:
+            _print_batch(client.cancel_batch(which), as_json)
+        except Refused as error:
+            if error.problem.status != 404:
+                raise
+            job = client.cancel_job(which)
+            print(job.model_dump_json() if as_json else f"{job.id} {job.state}")
+
+
+def _ledger(data: Path) -> Path:
+    """Beside the data folder, which need not be there for a service elsewhere."""
+    return data.absolute().parent / "submissions.sqlite"
+
+
+def _watched(client: "GlammClient", batch: "schema.Batch", err: "Console") -> tuple["schema.Batch", int]:
+    from services.cli.bulk import watching
+
+    batch = watching.watch(client, batch.id, err)
+    return batch, OK if watching.succeeded(batch) else FAILED
+
+
+def _steer(
+    move: Callable[["GlammClient"], "schema.Batch"], url: str | None, api_key: str | None, data: Path, as_json: bool
+) -> None:
+    from services.cli import locate
+
+    with locate.client(url, api_key, data) as client:
+        _print_batch(move(client), as_json)
+
+
+def _print_batch(batch: "schema.Batch", as_json: bool) -> None:
+    from rich.console import Console
+
+    from services.cli.bulk import watching
+    from services.cli.terminal import say
+
+    if as_json:
+        print(batch.model_dump_json())
+        return
+    out = Console()
+    say(out, f"{batch.id} {watching.line(batch)}")
+    if (faults := watching.faults(batch)) is not None:
+        out.print(faults)

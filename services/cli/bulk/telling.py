@@ -1,0 +1,74 @@
+"""What `glamm submit` says: of files while they go, of faults by name, and of the batch in the end."""
+
+import json
+
+from rich.console import Console
+from rich.progress import TimeRemainingColumn
+
+from services.cli.bulk.ledger import Ledger
+from services.cli.bulk.plans import Plan
+from services.cli.bulk.submitting import Options, Submitted, Target, submit
+from services.cli.bulk.uploading import Broken, Stored
+from services.cli.client import Refused
+from services.cli.progress import bars
+from services.cli.terminal import plural, say
+from shared import schema
+
+_MOST_LINES = 20
+"""Of a refused manifest, that are told of one by one."""
+
+
+def submit_aloud(
+    target: Target, plan: Plan, options: Options, ledger: Ledger, err: Console, *, again: bool
+) -> Submitted:
+    """`submit`, with all that there is to say about it on `err`."""
+    broken = 0
+    with bars(err, TimeRemainingColumn()) as progress:
+        row = progress.add_task("upload", total=len(plan.files), state="")
+
+        def seen(end: Stored | Broken) -> None:
+            nonlocal broken
+            broken += isinstance(end, Broken)
+            progress.update(row, advance=1, state=f"{broken} broken" if broken else "")
+
+        try:
+            done = submit(target, plan, options, ledger, again=again, seen=seen)
+        except Refused as error:
+            _tell_lines(error, plan, err)
+            raise
+    for fault in done.broken:
+        say(err, f"✗ {fault.path}: {fault.fault}", style="red")
+    _tell(done, err)
+    return done
+
+
+def as_json(done: Submitted, batch: schema.Batch, plan: Plan) -> str:
+    """batch: as it is by now."""
+    told = {
+        "batch": batch.model_dump(mode="json"),
+        "made": done.made,
+        "images": len(plan.files),
+        "uploaded": done.sent,
+        "skipped": [{"file": str(fault.path), "fault": fault.fault} for fault in done.broken],
+    }
+    return json.dumps(told)
+
+
+def _tell(done: Submitted, err: Console) -> None:
+    counted = f"{plural(done.sent, 'image')} uploaded, {done.there:,} there already"
+    broken = plural(len(done.broken), "file")
+    if done.batch is None:
+        say(err, f"{counted}. {broken} cannot be submitted, so nothing was. --on-invalid skip leaves such files out.")
+        return
+    left_out = f", {broken} left out" if done.broken else ""
+    say(err, f"{counted}{left_out}: {plural(done.batch.jobs, 'job')}.")
+    if done.batch.invalid_lines:
+        say(err, f"{plural(done.batch.invalid_lines, 'line')} left out: `glamm results` tells why.", style="yellow")
+    if not done.made:
+        say(err, "It was submitted already; --again would submit it once more.")
+
+
+def _tell_lines(error: Refused, plan: Plan, err: Console) -> None:
+    for line in error.problem.lines[:_MOST_LINES]:
+        field = f"{line['field']}: " if line["field"] else ""
+        say(err, f"✗ {plan.name(line['line'])}: {field}{line['detail']}", style="red")

@@ -1,0 +1,172 @@
+"""`ps`, `results`, `show`, `pause`, `resume`, `retry`, `cancel` and the shell's completion."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pyarrow.parquet
+import pytest
+from PIL import Image
+
+from services.cli.bulk.formats import Format
+from services.cli.client import GlammClient
+from services.scheduler.exporter import Exporter
+from shared import exports
+from shared.errors import ExportFailed
+from shared.settings import Settings
+from tests.cli.conftest import PHRASE
+from tests.deploy.compose import ROOT
+
+
+@pytest.fixture
+def batch(glamm, photos) -> str:
+    made: str = glamm("submit", photos, "--name", "photos").out.strip()
+    return made
+
+
+def test_batches_are_listed_the_newest_first(glamm, batch, photos) -> None:
+    newer = glamm("submit", photos, "--again").out.strip()
+    lines = glamm("ps", "--json").out.splitlines()
+    assert [json.loads(line)["id"] for line in lines] == [newer, batch]
+    assert [json.loads(line)["id"] for line in glamm("ps", "--json", "--limit", 1).out.splitlines()] == [newer]
+    assert batch in glamm("ps").out
+
+
+def test_results_and_errors_are_fetched_whole(glamm, gateway, batch, tmp_path) -> None:
+    early = glamm("results", batch, "--out", tmp_path / "early")
+    assert early.code == 0
+    assert "not all of it" in early.err
+    gateway.work("b.png")
+    out = tmp_path / "out"
+    run = glamm("results", batch, "--out", out)
+    assert (run.code, run.err) == (0, "")
+    assert run.out.splitlines() == [str(out / "results.jsonl"), str(out / "errors.jsonl")]
+    assert sorted(path.name for path in out.iterdir()) == ["errors.jsonl", "results.jsonl"]
+    results = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+    assert [line["custom_id"] for line in results] == ["a.png", "more/a.png", "more/b.png"]
+    (error,) = [json.loads(line) for line in (out / "errors.jsonl").read_text().splitlines()]
+    assert (error["custom_id"], error["state"]) == ("b.png", "failed")
+    told = json.loads(glamm("results", batch, "--out", out, "--json").out)
+    assert told["files"] == run.out.splitlines()
+
+
+@pytest.fixture
+def exporter(settings: Settings) -> Iterator[None]:
+    """What of the scheduler builds exports."""
+    working = Exporter(settings)
+    working.start()
+    yield
+    working.stop()
+
+
+@pytest.mark.parametrize(("form", "ending"), [("coco", "zip"), ("parquet", "parquet")])
+def test_a_dataset_is_fetched_in_the_form_of_a_tool(
+    glamm, gateway, batch, exporter, tmp_path, form: str, ending: str
+) -> None:
+    gateway.work("b.png")
+    run = glamm("results", batch, "--out", tmp_path, "--format", form)
+    assert run.code == 0, run.err
+    path = tmp_path / f"{batch}-{form}.{ending}"
+    assert run.out == f"{path}\n"
+    if ending == "zip":
+        assert "annotations/instances.json" in zipfile.ZipFile(path).namelist()
+    else:
+        assert pyarrow.parquet.read_table(path).num_rows == 3
+
+
+def test_a_dataset_that_cannot_be_built_is_told(glamm, gateway, batch, tmp_path) -> None:
+    gateway.work()
+    client = GlammClient(gateway.url)
+    assert client.export(batch, exports.Format.COCO).state == "queued"
+    with gateway.backstage.engine.begin() as connection:
+        export = exports.begin(connection, 3, timedelta(days=1))
+        assert export is not None
+        assert exports.fail(connection, export, ExportFailed("It is too large.").to_problem(), timedelta(days=1))
+    run = glamm("results", batch, "--out", tmp_path, "--format", "coco")
+    assert (run.code, run.out) == (1, "")
+    assert "too large" in run.err
+
+
+def test_formats_are_those_of_the_service() -> None:
+    assert {form.value for form in Format} == {"jsonl", *exports.Format}
+
+
+def test_what_cannot_be_written_is_told(glamm, batch, tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    run = glamm("results", batch, "--out", tmp_path / "file")
+    assert run.code == 2
+    assert "--out" in run.err
+
+
+def test_a_job_is_shown_with_its_picture(glamm, gateway, client, batch, tmp_path) -> None:
+    gateway.work("b.png")
+    done, failed, *_ = client.list_batch_jobs(batch).jobs
+    run = glamm("show", done.id, "--out", tmp_path / "out")
+    assert run.code == 0, run.err
+    assert f"{PHRASE.text}¹." in run.out
+    picture = tmp_path / "out" / f"{done.id}.overlay.png"
+    assert str(picture) in run.out
+    assert Image.open(picture).mode == "RGB"
+    run = glamm("show", failed.id, "--json", "--out", tmp_path / "none")
+    assert run.code == 1
+    assert json.loads(run.out)["error"]["title"] == "Service unavailable"
+    assert not (tmp_path / "none").exists()
+    assert "object store does not answer" in glamm("show", failed.id).out
+
+
+def test_a_job_whose_image_was_deleted_is_shown_without_one(glamm, gateway, client, batch, tmp_path) -> None:
+    gateway.work()
+    job = client.list_batch_jobs(batch).jobs[0]
+    client.delete_image(job.image_id)
+    run = glamm("show", job.id, "--out", tmp_path / "out")
+    assert run.code == 0
+    assert "deleted" in run.err
+    assert PHRASE.text in run.out
+
+
+def test_a_batch_is_paused_resumed_retried_and_canceled(glamm, gateway, client, batch) -> None:
+    def state(name: str) -> Any:
+        run = glamm(name, batch, "--json")
+        assert run.code == 0, run.err
+        return json.loads(run.out)["state"]
+
+    assert [state("pause"), state("resume")] == ["paused", "running"]
+    gateway.work("a.png")
+    assert state("retry") == "running"
+    gateway.settle()
+    assert "canceled" in glamm("cancel", batch).out
+    gateway.settle()
+    assert client.batch(batch).counts["canceled"] == 1
+    refused = glamm("resume", batch)
+    assert (refused.code, len(refused.err.splitlines())) == (2, 1)
+
+
+def test_what_is_neither_a_batch_nor_a_job_cannot_be_canceled(glamm) -> None:
+    run = glamm("cancel", "01900000-0000-7000-8000-000000000000")
+    assert (run.code, run.out, len(run.err.splitlines())) == (2, "", 1)
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        (["glamm", "wa"], "watch"),
+        (["glamm", "results", "--form"], "--format"),
+        (["glamm", "results", "--format", "label"], "labelstudio"),
+    ],
+)
+def test_the_shell_completes_commands_options_and_values(typed, offered) -> None:
+    asked = {"_GLAMM_COMPLETE": "complete_bash", "COMP_WORDS": " ".join(typed), "COMP_CWORD": str(len(typed) - 1)}
+    ended = subprocess.run(
+        [sys.executable, "-m", "services.cli"],
+        cwd=ROOT,
+        env=os.environ | asked,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.stdout.split() == [offered], ended.stderr

@@ -1,0 +1,159 @@
+"""Each operation of the gateway's OpenAPI document is a method of both clients, and the same as it."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import NoneType
+from typing import Any
+from uuid import UUID
+
+import pytest
+from jsonschema import Draft202012Validator
+from pydantic import BaseModel
+
+from services.cli.client import AsyncGlammClient, GlammClient
+from services.cli.client.methods import IDEMPOTENCY_KEY, Operation, Streamed
+from services.cli.client.operations import Operations
+from services.cli.client.requests import Data, File, Json
+from services.gateway.app import create_app
+from shared import schema
+from shared.scopes import Scope
+from shared.settings import Settings
+from shared.tasks import Ask, Task
+from shared.webhooks.events import EventType
+
+LEFT_OUT = {("GET", "/jobs/{job_id}/events"): "a stream for pages; a program waits for the job with `wait_for`"}
+"""Operations of the document that the clients do not have, each with its reason."""
+
+HEADERS = {IDEMPOTENCY_KEY, "prefer", "if-none-match", "last-event-id"}
+"""Parameters in headers: the first the clients send by themselves, the others are for whoever speaks HTTP himself."""
+
+ID = UUID("01900000-0000-7000-8000-000000000000")
+IMAGE = "0" * 64
+JSON_BODIES: dict[str, tuple[Any, ...]] = {
+    "create_job": (IMAGE, Ask(Task.REFSEG, expressions=("the dog",))),
+    "begin_conversation": (IMAGE,),
+    "take_turn": (ID, Ask(Task.VQA, "What is <box1>?", ((0, 0, 5, 5),))),
+    "create_batch_of": (
+        schema.BatchRequest(job=schema.GcgRequest(task=Task.GCG), s3=schema.S3Prefix(bucket="photos"), name="x"),
+    ),
+    "declare_uploads": ([schema.Upload(sha256=IMAGE, bytes=5, media_type="image/png")],),
+    "put_job": (ID, IMAGE),
+    "create_webhook": ("https://hooks.example/", [EventType.JOB_FAILED], "mine"),
+    "change_webhook": (ID, schema.WebhookChange(enabled=False)),
+    "create_key": ("bob", [Scope.READ], "laptop", datetime(2030, 1, 1, tzinfo=UTC)),
+    "set_limits": ("bob", 5, None, 7),
+}
+"""Arguments for each method that sends JSON."""
+
+
+def operations() -> dict[str, Operation[..., Any]]:
+    found = {}
+    for name, member in vars(Operations).items():
+        declared = member.operation if isinstance(member, Streamed) else member
+        if isinstance(declared, Operation):
+            found[name] = declared
+    return found
+
+
+NAMES = sorted(operations())
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return json.loads(json.dumps(create_app(Settings()).openapi()))
+
+
+def described(document: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    return {
+        (method.upper(), path): operation
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+
+
+def one(document: dict[str, Any], name: str) -> dict[str, Any]:
+    operation = operations()[name]
+    return described(document)[(operation.method, operation.path)]
+
+
+def parameters(operation: dict[str, Any], place: str) -> set[str]:
+    return {one["name"] for one in operation.get("parameters", ()) if one["in"] == place}
+
+
+def test_each_operation_is_a_method_and_each_method_an_operation(document) -> None:
+    mine = {(operation.method, operation.path) for operation in operations().values()}
+    there = set(described(document))
+    assert mine - there == set()
+    assert there - mine == set(LEFT_OUT)
+    for name in NAMES:
+        assert callable(getattr(GlammClient("http://x"), name))
+        assert callable(getattr(AsyncGlammClient("http://x"), name))
+        assert getattr(GlammClient("http://x"), name).__doc__
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_parameters_are_those_of_the_document(document, name: str) -> None:
+    theirs, operation = one(document, name), operations()[name]
+    assert set(operation.query) <= parameters(theirs, "query")
+    assert parameters(theirs, "header") <= HEADERS
+    asked = set(operation.parameters)
+    assert parameters(theirs, "path") | set(operation.query) <= asked
+
+
+def test_each_parameter_of_the_query_can_be_given(document) -> None:
+    for where, theirs in described(document).items():
+        mine = [one.query for one in operations().values() if (one.method, one.path) == where]
+        assert parameters(theirs, "query") == {name for query in mine for name in query}, where
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_answers_are_read_by_the_model_of_the_document(document, name: str) -> None:
+    theirs, operation = one(document, name), operations()[name]
+    answers = {status: answer for status, answer in theirs["responses"].items() if status.startswith("2")}
+    for status, answer in answers.items():
+        content = answer.get("content", {})
+        if operation.answer is NoneType:
+            assert (status, content) == ("204", {})
+        elif operation.answer is bytes:
+            assert set(content) <= {"image/png", "application/jsonl"}
+        else:
+            assert issubclass(operation.answer, BaseModel)
+            assert content["application/json"]["schema"] == {
+                "$ref": f"#/components/schemas/{operation.answer.__name__}"
+            }
+            assert getattr(schema, operation.answer.__name__) is operation.answer
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bodies_are_such_as_the_document_wants(document, name: str, tmp_path: Path) -> None:
+    wanted = one(document, name).get("requestBody", {}).get("content", {})
+    for body in bodies(name, tmp_path, "application/json" in wanted):
+        match body:
+            case Json(value):
+                validator = Draft202012Validator(
+                    {**wanted["application/json"]["schema"], "components": document["components"]}
+                )
+                assert [fault.message for fault in validator.iter_errors(json.loads(json.dumps(value)))] == []
+            case Data(_, kind) | File(_, kind):
+                assert kind in wanted
+            case None:
+                assert not wanted
+
+
+def bodies(name: str, folder: Path, takes_json: bool) -> Iterator[Json | Data | File | None]:
+    """One of each kind that the method sends."""
+    operation = operations()[name]
+    if name == "upload_image":
+        path = folder / "a.webp"
+        path.write_bytes(b"RIFF0000WEBP")
+        for image in (path, b"\x89PNG", b"\xff\xd8", b"?"):
+            yield operation.request(image).body
+    elif name == "create_batch":
+        yield operation.request(folder / "manifest.jsonl").body
+    elif takes_json:
+        yield operation.request(*JSON_BODIES[name]).body
+    else:
+        needed = [one for one in operation.parameters.values() if one.default is one.empty]
+        yield operation.request(*["x" for _ in needed[1:]]).body
