@@ -283,17 +283,18 @@ def test_looks_fall_on_what_is_spoken_of(config: GlammConfig, tokenizer: GlammTo
     turns = (
         Turn(Task.GCG, "What is there?", "<p> A dog </p> [SEG] and <p> a cat </p> [SEG].", masks),
         Turn(Task.VQA, "What colour is it?", "Red.", about=1),
+        Turn(Task.VQA, "How many dogs are there?", "Two.", seen=(0, 1)),
     )
     ids, answers = read_out([(turn.question, turn.answer) for turn in turns], tokenizer)
     found = looks([made], [turns], [Branch(0, ids, answers, torch.zeros(0, 4))], tokenizer, grid)
     read_then = [ids[at] for at in found.at.tolist()]
     assert [token for token in read_then if token == tokenizer.phrase] == [tokenizer.phrase] * 2
-    about = [0, 0, 1, 1, 1]
-    for moment, thing in zip(found.cells, about, strict=True):
-        covered = shrink(made.objects[thing].mask[None], grid).flatten()
+    about = [masks[0], masks[0], masks[1], masks[1], masks[1], masks[0] | masks[1]]
+    for moment, mask in zip(found.cells, about, strict=True):
+        covered = shrink(mask[None], grid).flatten()
         assert moment.any()
         assert (covered[moment] > 0).all()
-    assert found.at.tolist()[-1] == answers[1][0] - 1
+    assert found.at.tolist()[-2:] == [answers[1][0] - 1, answers[2][0] - 1]
 
 
 def test_attention_is_taught_to_look_and_regions_their_words(config: GlammConfig, tokenizer: GlammTokenizer) -> None:

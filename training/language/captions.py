@@ -1,17 +1,22 @@
-"""Captions of whole scenes: all that there is, from left to right, and mostly what is behind it."""
+"""Captions of whole scenes: all that there is, from left to right, and what is behind it.
+
+A grounded caption says all that can be said of each thing, in one of many ways: what the picture shows decides what is
+told, and only how it is told is drawn. So two captions of one picture differ as two people's would who were asked for
+everything, and not by what one of them left out.
+"""
 
 from numpy.random import Generator
 
 from training.language import plans, relations
 from training.language.draw import chance, in_turn, pick
 from training.language.grounded import GroundedCaption, Named, Part, compose
-from training.language.mentions import mentions
+from training.language.mentions import brief_mentions, mentions
 from training.language.plans import Plan, Told
 from training.language.usage import Usage
 from training.scenes.scene import Scene
 
 _SAY_BACKGROUND = 0.8
-_SAY_PLACES = 0.6
+"""In a short caption."""
 _PREFER = 0.7
 _AFTER = ("in front of", "in front of", "against")
 
@@ -21,16 +26,16 @@ def gcg(scene: Scene, usage: Usage, rng: Generator) -> GroundedCaption:
     options = plans.ALL
     if relations.preferred(scene, usage) and chance(_PREFER, rng):
         options = {**plans.RELATED, **{plan: 1e-9 for plan in plans.ALL if plan not in plans.RELATED}}
-    told = Told(scene, mentions(scene, rng), chance(_SAY_PLACES, rng), usage, rng)
-    return _tell(told, options)
+    return _tell(Told(scene, mentions(scene), True, usage, rng), options)
 
 
 def caption(scene: Scene, usage: Usage, rng: Generator) -> str:
     """A short caption without markup: the things and what is behind them."""
-    return _tell(Told(scene, mentions(scene, rng, sizes=False), False, usage, rng), plans.BARE).text
+    told = Told(scene, brief_mentions(scene, rng), False, usage, rng)
+    return _tell(told, plans.BARE, chance(_SAY_BACKGROUND, rng)).text
 
 
-def _tell(told: Told, options: dict[Plan, float]) -> GroundedCaption:
+def _tell(told: Told, options: dict[Plan, float], background: bool = True) -> GroundedCaption:
     rng = told.rng
     for plan in in_turn(options, rng):
         parts = plan.tell(told)
@@ -38,7 +43,7 @@ def _tell(told: Told, options: dict[Plan, float]) -> GroundedCaption:
             break
     else:
         raise AssertionError("a bare list tells every scene")
-    if not chance(_SAY_BACKGROUND, rng):
+    if not background:
         return compose([*parts, "."])
     return compose(_before_background(told, plan, parts) if chance(0.6, rng) else _behind_background(told, plan, parts))
 

@@ -42,7 +42,7 @@ class Turn:
     """A question as the model reads it, and its answer with its markup.
 
     masks: (H, W) each, one a [SEG] of the answer; boxes: xyxy in pixels, one a `<bbox>` of the question. about: index
-    of the one thing that it is about.
+    of the one thing that it is about. seen: indices of all that the answer is read off.
     """
 
     task: Task
@@ -51,6 +51,7 @@ class Turn:
     masks: tuple[Mask, ...] = ()
     boxes: tuple[Box, ...] = ()
     about: int | None = None
+    seen: tuple[int, ...] = ()
 
 
 def turn(scene: Scene, task: Task, usage: Usage, rng: Generator) -> Turn:
@@ -99,4 +100,4 @@ def _repeats(asked: Question, before: Turn) -> bool:
 def _asked(asked: Question) -> Turn:
     boxes = () if asked.box is None else (asked.box,)
     question, _ = conversation.question(asked.question, len(boxes))
-    return Turn(Task.VQA, question, asked.answer, asked.masks, boxes, asked.about)
+    return Turn(Task.VQA, question, asked.answer, asked.masks, boxes, asked.about, asked.seen)

@@ -81,3 +81,8 @@ class Description:
                 or (index != self.other and relations.possibly(scene, self.relation, index, self.other))
             )
         )
+
+
+def of_category(scene: Scene, category: str) -> tuple[int, ...]:
+    """Indices of all things of the category, () for none."""
+    return tuple(index for index, thing in enumerate(scene.objects) if thing.category == category)

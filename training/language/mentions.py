@@ -6,7 +6,7 @@ from numpy.random import Generator
 
 from training.language.draw import chance
 from training.language.grounded import Named
-from training.language.naming import SAY_COLOUR, SAY_SIZE, named, united
+from training.language.naming import SAY_COLOUR, named, united
 from training.language.nouns import NUMBERS, plural, with_article
 from training.scenes.scene import Scene, SceneObject
 
@@ -31,26 +31,36 @@ class Mention:
         return "is" if self.single else "are"
 
 
-def mentions(scene: Scene, rng: Generator, sizes: bool = True) -> list[Mention]:
-    """All the scene's things, in the order of the first of each kind from the left; no two are named alike.
+def mentions(scene: Scene) -> list[Mention]:
+    """All the scene's things with all that can be said of them, those that are alike together: no two are named alike.
 
-    sizes: now and then say how large they are.
+    They are in the order of the first of each kind from the left.
     """
-    alike: dict[tuple[str, str], list[int]] = {}
-    for index, thing in enumerate(scene.objects):
-        alike.setdefault((thing.category, thing.colour), []).append(index)
-    kinds = [category for category, _ in alike]
+    return [_mention(scene, tuple(members), coloured=True, sized=True) for members in _kinds(scene).values()]
+
+
+def brief_mentions(scene: Scene, rng: Generator) -> list[Mention]:
+    """The same without sizes, and now and then without a colour that nobody needs to tell them apart."""
+    kinds = _kinds(scene)
+    categories = [category for category, _ in kinds]
     return [
-        _mention(scene, tuple(members), kinds.count(category) > 1 or chance(SAY_COLOUR, rng), sizes, rng)
-        for (category, _), members in alike.items()
+        _mention(scene, tuple(members), categories.count(category) > 1 or chance(SAY_COLOUR, rng), sized=False)
+        for (category, _), members in kinds.items()
     ]
 
 
-def _mention(scene: Scene, members: tuple[int, ...], coloured: bool, sizes: bool, rng: Generator) -> Mention:
+def _kinds(scene: Scene) -> dict[tuple[str, str], list[int]]:
+    """Category and colour → indices of the things that are alike in both."""
+    alike: dict[tuple[str, str], list[int]] = {}
+    for index, thing in enumerate(scene.objects):
+        alike.setdefault((thing.category, thing.colour), []).append(index)
+    return alike
+
+
+def _mention(scene: Scene, members: tuple[int, ...], coloured: bool, sized: bool) -> Mention:
     things = [scene.objects[index] for index in members]
     first = things[0]
-    same_size = sizes and all(thing.size == first.size for thing in things)
-    size = first.size if same_size and chance(SAY_SIZE, rng) else ""
+    size = first.size if sized and all(thing.size == first.size for thing in things) else ""
     words = counted(first.category, len(things), first.colour if coloured else "", size)
     return Mention(members, Named(words, united(things)), _shared_place(things))
 

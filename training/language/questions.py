@@ -7,7 +7,7 @@ from numpy.random import Generator
 
 from shared.masks import Box, Mask
 from training.language import relations
-from training.language.describing import Description
+from training.language.describing import Description, of_category
 from training.language.draw import chance, in_turn, pick, shuffled, weighted
 from training.language.naming import coloured_name, only_name, united
 from training.language.nouns import NUMBERS, plural, sentence, with_article
@@ -50,7 +50,8 @@ class Question:
     """question: as a client would put it, with box: xyxy in pixels, where it asks about one (`<box1>` in its words).
 
     answer: with its markup; masks: (H, W) each, one a [SEG] of the answer. kind: which form of question it is.
-    about: index of the one thing that it is about.
+    about: index of the one thing that it is about. seen: indices of all that the answer is read off, where it is more
+    than that one.
     """
 
     question: str
@@ -59,6 +60,7 @@ class Question:
     box: Box | None = None
     masks: tuple[Mask, ...] = ()
     about: int | None = None
+    seen: tuple[int, ...] = ()
 
 
 def vqa(scene: Scene, usage: Usage, rng: Generator) -> Question:
@@ -155,9 +157,9 @@ def _how_many(scene: Scene, usage: Usage, rng: Generator) -> Question | None:
         thing = pick(scene.objects, rng)
         match form:
             case "all":
-                return _asks_number(Description(), len(scene.objects), rng)
+                return _asks_number(Description(), tuple(range(len(scene.objects))), rng)
             case "none":
-                return _asks_number(Description(unseen_category(scene, usage, rng)), 0, rng)
+                return _asks_number(Description(unseen_category(scene, usage, rng)), (), rng)
             case "category":
                 description = Description(_often_several(scene, rng))
             case "colour":
@@ -169,7 +171,7 @@ def _how_many(scene: Scene, usage: Usage, rng: Generator) -> Question | None:
                     continue
         found = description.fitting(scene)
         if found is not None and len(found) <= _MOST_ALIKE:
-            return _asks_number(description, len(found), rng)
+            return _asks_number(description, found, rng)
     return None
 
 
@@ -180,18 +182,19 @@ def _often_several(scene: Scene, rng: Generator) -> str:
     return pick(several if several and chance(0.6, rng) else categories, rng)
 
 
-def _asks_number(description: Description, count: int, rng: Generator) -> Question:
-    return Question(pick(_HOW_MANY, rng).format(names=description.names), sentence(NUMBERS[count]), "how_many")
+def _asks_number(description: Description, found: tuple[int, ...], rng: Generator) -> Question:
+    question = pick(_HOW_MANY, rng).format(names=description.names)
+    return Question(question, sentence(NUMBERS[len(found)]), "how_many", seen=found)
 
 
 def _colour(scene: Scene, usage: Usage, rng: Generator) -> Question | None:
     for about in shuffled(range(len(scene.objects)), rng):
         thing = scene.objects[about]
-        alike = [other for other in scene.objects if other.category == thing.category]
-        if thing.colour and all(other.colour == thing.colour for other in alike):
+        alike = of_category(scene, thing.category)
+        if thing.colour and all(scene.objects[other].colour == thing.colour for other in alike):
             answer = sentence(thing.colour)
             if len(alike) > 1:
-                return Question(f"What colour are the {plural(thing.category)}?", answer, "colour")
+                return Question(f"What colour are the {plural(thing.category)}?", answer, "colour", seen=alike)
             return Question(pick(_COLOUR, rng).format(name=thing.category), answer, "colour", about=about)
     return None
 
@@ -215,7 +218,7 @@ def _is_there(scene: Scene, usage: Usage, rng: Generator) -> Question | None:
     form = weighted({"category": 0.5, "both": 0.35, "colour": 0.15}, rng)
     if form == "category":
         category = thing.category if yes else unseen_category(scene, usage, rng)
-        return _asks_presence(category, yes, rng)
+        return _asks_presence(category, of_category(scene, category), rng)
     for _ in range(_TRIES):
         colour = thing.colour if yes else pick(usage.colours, rng)
         description = Description(thing.category if form == "both" else "", colour)
@@ -223,18 +226,19 @@ def _is_there(scene: Scene, usage: Usage, rng: Generator) -> Question | None:
             continue
         found = description.fitting(scene)
         if found is not None and bool(found) == yes:
-            return _asks_presence(description.name, yes, rng)
+            return _asks_presence(description.name, found, rng)
     return None
 
 
-def _asks_presence(name: str, yes: bool, rng: Generator) -> Question:
-    return Question(pick(_PRESENT, rng).format(name=with_article(name)), YES if yes else NO, "yes_no")
+def _asks_presence(name: str, found: tuple[int, ...], rng: Generator) -> Question:
+    question = pick(_PRESENT, rng).format(name=with_article(name))
+    return Question(question, YES if found else NO, "yes_no", seen=found)
 
 
 def _has_attribute(scene: Scene, usage: Usage, rng: Generator) -> Question | None:
     for about in shuffled(range(len(scene.objects)), rng):
         thing = scene.objects[about]
-        if sum(other.category == thing.category for other in scene.objects) == 1:
+        if len(of_category(scene, thing.category)) == 1:
             return _asks_attribute(scene, about, f"the {thing.category}", usage, rng)
     return None
 
@@ -298,7 +302,9 @@ def _asks_whether_related(scene: Scene, relation: Relation, yes: bool, rng: Gene
     if name is None or other_name is None:
         return None
     question = f"Is the {name} {relation.words(rng)} the {other_name}?"
-    return Question(question, YES if yes else NO, "yes_no", about=relation.subject)
+    return Question(
+        question, YES if yes else NO, "yes_no", about=relation.subject, seen=(relation.subject, relation.other)
+    )
 
 
 def _show(scene: Scene, usage: Usage, rng: Generator) -> Question | None:

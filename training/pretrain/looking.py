@@ -16,6 +16,7 @@ from shared.masks import Mask
 from shared.model.lmm import Lmm
 from shared.model.tokenizer import GlammTokenizer
 from training.language.conversations import Turn
+from training.language.naming import united
 from training.masks import shrink
 from training.pretrain.branches import TOGETHER, Branch
 from training.pretrain.cells import CELL_SHARE
@@ -103,7 +104,9 @@ def _moments(made: Scene, turn: Turn, answer: Sequence[int], tokenizer: GlammTok
             if opened >= 0:
                 found.append((opened, mask))
                 opened = -1
-    if turn.about is not None:
+    if turn.seen:
+        found.append((-1, united(made.objects[index] for index in turn.seen)))
+    elif turn.about is not None:
         found.append((-1, made.objects[turn.about].mask))
     elif len(turn.masks) == 1:
         found.append((-1, turn.masks[0]))

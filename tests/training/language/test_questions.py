@@ -172,3 +172,13 @@ def test_a_region_is_described_with_all_that_is_known(scenes: list[Scene]) -> No
             assert any(holds(scene, relation_of(said[3]), one.about, other) for other in fitting(scene, said[4]))
             by_relation += 1
     assert by_relation > 30
+
+
+def test_what_a_number_and_a_presence_are_read_off_is_what_they_count(asked: list[tuple[Scene, Question]]) -> None:
+    for _, one in of_kind(asked, "how_many"):
+        assert words_of(one.answer) == NUMBERS[len(one.seen)]
+    presence = [(scene, one) for scene, one in of_kind(asked, "yes_no") if one.about is None]
+    assert presence
+    for scene, one in presence:
+        assert (one.answer == "Yes.") == bool(one.seen)
+        assert all(scene.objects[index].category in one.question or "thing" in one.question for index in one.seen)
