@@ -10,13 +10,13 @@ gateway_rss_growth_mb       how much more memory the gateway had at its peak mea
 redis_growth_mb             the same of the broker's data, once admission had filled its window
 poll_ratio                  requests a second of GET /jobs/{id} to those of a bare route that reads the same row
 results_lines_per_second    of results.jsonl, with as many finished jobs as the batch has
-interactive_wait_steps      steps of vision's engine between a single job's queueing and its start there, at most
+interactive_wait_steps      engine steps that a single job waited for its turn in any one stage, at most
+interactive_wait_ms         from its queueing to its start in vision, at most
 """
 
 import argparse
 import asyncio
 import json
-import math
 import multiprocessing
 import socket
 import statistics
@@ -42,7 +42,6 @@ from services.cli.client import GlammClient
 from shared import access
 from shared.database import create_async_engine, create_engine
 from shared.scopes import Scope
-from shared.settings import get_settings
 from shared.tables import jobs
 
 JSONL = {"Content-Type": "application/jsonl"}
@@ -88,7 +87,8 @@ def bulk(stack: Stack, count: int, probes: int) -> dict[str, object]:
         }
         waits = [interactive_wait(stack, database, number) for number in range(probes)]
         figures["redis_growth_mb"] = round((used(broker) - held) / MB, 2)
-        figures["interactive_wait_steps"] = max(waits)
+        figures["interactive_wait_steps"] = max(steps for steps, _ in waits)
+        figures["interactive_wait_ms"] = round(max(ms for _, ms in waits), 1)
         client.post(f"{batch}/cancel").raise_for_status()
     database.dispose()
     return figures
@@ -108,29 +108,23 @@ def accept(client: httpx.Client, image: str, count: int) -> str:
     return str(answer.headers["Location"])
 
 
-def interactive_wait(stack: Stack, database: Engine, number: int) -> int:
-    """Full steps' worth of vision's other work that ended between a job's queueing and its start in the engine.
-
-    The job is the only one of its owner, so nothing but the queues is in its way.
-    """
+def interactive_wait(stack: Stack, database: Engine, number: int) -> tuple[int, float]:
+    """What a job waits whose owner has no other: the most engine steps in any stage, and milliseconds for vision."""
     with database.begin() as connection:
         key = access.new_secret()
         access.ensure_key(connection, f"visitor {number}", list(Scope), key)
     with GlammClient(stack.gateway_url, api_key=key) as client:
         job = client.wait_for(client.create_job(client.upload_image(png(number + 1)).id).id)
-    between = text(
+    waited = text(
         """
-        SELECT count(other.token) FROM jobs JOIN stage_runs AS mine ON mine.job_id = jobs.id
-        LEFT JOIN stage_runs AS other ON other.stage = 'vision' AND other.token <> mine.token AND NOT other.cached
-        AND other.finished_at BETWEEN
-            jobs.created_at AND mine.started_at + make_interval(secs =>
-                ((mine.timings ->> 'fetch_ms')::float + (mine.timings ->> 'engine_wait_ms')::float) / 1000)
-        WHERE mine.job_id = :job AND mine.stage = 'vision'
+        SELECT max((timings ->> 'engine_wait_steps')::int) AS steps,
+               min(extract(epoch FROM stage_runs.started_at - created_at)) * 1000 AS ms
+        FROM stage_runs JOIN jobs ON jobs.id = job_id WHERE job_id = :job AND timings IS NOT NULL
         """
     )
     with database.connect() as connection:
-        others = int(connection.execute(between, {"job": job.id}).scalar_one())
-    return math.ceil(others / get_settings().vision_batch)
+        row = connection.execute(waited, {"job": job.id}).one()
+    return int(row.steps), float(row.ms)
 
 
 def reading(stack: Stack, count: int) -> dict[str, object]:

@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, and_, func, literal, select, tuple_
+from sqlalchemy import Connection, Row, and_, case, func, literal, null, select, tuple_
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from shared.errors import Problem
 from shared.jobs.records import (
@@ -18,7 +19,7 @@ from shared.jobs.records import (
     StageRun,
     Timing,
 )
-from shared.jobs.results import results_of
+from shared.jobs.results import from_json, result_json
 from shared.jobs.statements import queued
 from shared.states import Outcome, Stage, State
 from shared.tables import conversations, images, jobs, stage_runs
@@ -33,6 +34,23 @@ _VERSION = [
 """Each move of a job changes one of them, and a renewal of its lease none."""
 _POSITION = [jobs.c[name] for name in ("id", "owner_id", "batch_id", "line", "priority", "created_at")]
 
+_RUNS = (
+    select(
+        func.json_agg(
+            aggregate_order_by(func.to_json(stage_runs.table_valued()), stage_runs.c.started_at, stage_runs.c.token)
+        )
+    )
+    .where(stage_runs.c.job_id == jobs.c.id)
+    .scalar_subquery()
+)
+_WHOLE = select(
+    jobs,
+    *_IMAGE,
+    _RUNS.label("runs"),
+    case((jobs.c.state == State.SUCCEEDED, result_json(jobs.c.id)), else_=null()).label("result"),
+).outerjoin(images, _ON_IMAGE)
+"""All of a job in one statement: clients ask for jobs again and again, and most of what that costs is round trips."""
+
 
 def get(conn: Connection, job_id: UUID, owner_id: UUID | None = None) -> JobView | None:
     """The job with its history and, once it succeeded, its result; None when there is no such job.
@@ -40,13 +58,11 @@ def get(conn: Connection, job_id: UUID, owner_id: UUID | None = None) -> JobView
     owner_id: of whose jobs; None for anybody's.
     """
     whose = [] if owner_id is None else [jobs.c.owner_id == owner_id]
-    row = conn.execute(
-        select(jobs, *_IMAGE).outerjoin(images, _ON_IMAGE).where(jobs.c.id == job_id, *whose)
-    ).one_or_none()
+    row = conn.execute(_WHOLE.where(jobs.c.id == job_id, *whose)).one_or_none()
     if row is None:
         return None
     state = State(row.state)
-    runs = _stage_runs(conn, job_id) if state is not State.QUEUED else ()
+    runs = tuple(map(_stage_run, row.runs)) if row.runs and state is not State.QUEUED else ()
     position = _queue_position(conn, row) if state is State.QUEUED else None
     completed = {run.stage for run in runs if run.outcome is Outcome.COMPLETED}
     return JobView(
@@ -69,7 +85,7 @@ def get(conn: Connection, job_id: UUID, owner_id: UUID | None = None) -> JobView
         progress=len(completed) / len(Stage),
         stages=runs,
         error=_failure(row.error) if row.error else None,
-        result=results_of(conn, [job_id])[job_id] if state is State.SUCCEEDED else None,
+        result=from_json(row.result) if state is State.SUCCEEDED else None,
         version=_version(row, position),
     )
 
@@ -159,25 +175,19 @@ def _queue_position(conn: Connection, job: Row[Any]) -> int:
     return min(ahead + 1, _FARTHEST_POSITION)
 
 
-def _stage_runs(conn: Connection, job_id: UUID) -> tuple[StageRun, ...]:
-    rows = conn.execute(
-        select(stage_runs).where(stage_runs.c.job_id == job_id).order_by(stage_runs.c.started_at, stage_runs.c.token)
-    )
-    return tuple(
-        StageRun(
-            stage=Stage(row.stage),
-            attempt=row.attempt,
-            rewind=row.rewind,
-            worker=row.worker,
-            ready_at=row.ready_at,
-            message_sent_at=row.message_sent_at,
-            started_at=row.started_at,
-            finished_at=row.finished_at,
-            outcome=Outcome(row.outcome),
-            timing=Timing(**row.timings, cached=row.cached) if row.timings else None,
-            error=Problem.from_json(row.error) if row.error else None,
-        )
-        for row in rows
+def _stage_run(run: Mapping[str, Any]) -> StageRun:
+    return StageRun(
+        stage=Stage(run["stage"]),
+        attempt=run["attempt"],
+        rewind=run["rewind"],
+        worker=run["worker"],
+        ready_at=datetime.fromisoformat(run["ready_at"]),
+        message_sent_at=datetime.fromisoformat(run["message_sent_at"]),
+        started_at=datetime.fromisoformat(run["started_at"]),
+        finished_at=datetime.fromisoformat(run["finished_at"]) if run["finished_at"] else None,
+        outcome=Outcome(run["outcome"]),
+        timing=Timing(**run["timings"], cached=run["cached"]) if run["timings"] else None,
+        error=Problem.from_json(run["error"]) if run["error"] else None,
     )
 
 
