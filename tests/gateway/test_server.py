@@ -1,74 +1,17 @@
 """`python -m services.gateway` as a process: what only a real server and real sockets can show."""
 
 import asyncio
-import json
-import os
 import select
 import signal
 import socket
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from threading import Thread
-from typing import Any
 
 import anyio
 import httpx
 import pytest
 
+from tests.gateway.conftest import PATIENCE
+
 pytestmark = pytest.mark.anyio
-
-PATIENCE = 60
-
-
-class Process:
-    """A gateway process and the lines that it logs."""
-
-    def __init__(self, environment: dict[str, str]) -> None:
-        self.popen = subprocess.Popen(
-            [sys.executable, "-m", "services.gateway"],
-            env={**os.environ, **environment},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.lines: list[dict[str, Any]] = []
-        self._reader = Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.popen.stderr is not None
-        for line in self.popen.stderr:
-            self.lines.append(json.loads(line))
-
-    async def logged(self, event: str, **facts: Any) -> dict[str, Any]:
-        """The first line of that event with those facts, once it is there."""
-        with anyio.fail_after(PATIENCE):
-            while True:
-                for line in list(self.lines):
-                    if line["event"] == event and facts.items() <= line.items():
-                        return line
-                assert self.popen.poll() is None or self._reader.is_alive(), self.lines
-                await asyncio.sleep(0.02)
-
-    async def url(self) -> str:
-        return (await self.logged("ready"))["url"]
-
-    async def ended(self) -> int:
-        return await asyncio.to_thread(self.popen.wait, PATIENCE)
-
-
-@pytest.fixture
-def start(backstage, settings_environment: dict[str, str]) -> Iterator[Callable[..., Process]]:
-    started: list[Process] = []
-
-    def launch(**environment: str) -> Process:
-        started.append(Process({**settings_environment, "GLAMM_GATEWAY_PORT": "0", **environment}))
-        return started[-1]
-
-    yield launch
-    for process in started:
-        process.popen.kill()
-        process.popen.wait()
 
 
 def connect(url: str) -> socket.socket:
