@@ -82,17 +82,19 @@ class Scheduler:
         """Let queued jobs into the window, until it is full or none is left. Raises Unavailable."""
         window, reserve = self._settings.admission_window, self._settings.admission_reserve
         while admitted := self._transactions.run(lambda conn: jobs.admit(conn, window, reserve)):
+            self._health.beat()
             self._send_all(admitted)
 
     def work_off(self) -> None:
         """Do what was asked of whole batches. Raises Unavailable."""
         while self._transactions.run(batches.work_off) and not self._stopping:
-            log.debug("batches.more_to_do")
+            self._health.beat()
 
     def sweep(self) -> None:
         """Expire what is too old, find what nobody works on, and forget what is past its time. Raises Unavailable."""
         self._cleaner.start_round()
-        while expired := self._transactions.run(jobs.expire):
+        while not self._stopping and (expired := self._transactions.run(jobs.expire)):
+            self._health.beat()
             log.info("jobs.expired", jobs=expired)
         resend_after = timedelta(seconds=self._settings.resend_seconds)
         swept = self._transactions.run(lambda conn: jobs.sweep(conn, resend_after, self._settings.max_attempts))

@@ -59,7 +59,7 @@ def test_a_canceled_job_is_let_go_and_no_other(
 ) -> None:
     canceled, other = enter(1), enter(2)
     with leases.hold(canceled) as hold, leases.hold(other) as kept:
-        tickets = [Ticket[None](None) for _ in range(2)]
+        tickets = [Ticket[None](None, urgent=False, steps=0) for _ in range(2)]
         hold.watch(tickets[0])
         kept.watch(tickets[1])
         with place.database.begin() as conn:
@@ -70,7 +70,7 @@ def test_a_canceled_job_is_let_go_and_no_other(
 
 def test_a_job_that_expired_is_let_go(place: Place, leases: Leases, ears: Ears, enter: Callable[[int], Run]) -> None:
     run = enter(1)
-    ticket = Ticket[None](None)
+    ticket = Ticket[None](None, urgent=False, steps=0)
     with leases.hold(run) as hold:
         hold.watch(ticket)
         with place.database.begin() as conn:
@@ -85,7 +85,7 @@ def test_what_is_said_of_a_job_is_looked_up(
     """A notification that comes late, when the job has been begun anew, ends nothing."""
     rumoured, canceled = enter(1), enter(2)
     with leases.hold(rumoured) as kept, leases.hold(canceled) as hold:
-        tickets = [Ticket[None](None) for _ in range(2)]
+        tickets = [Ticket[None](None, urgent=False, steps=0) for _ in range(2)]
         kept.watch(tickets[0])
         hold.watch(tickets[1])
         with place.database.begin() as conn:
@@ -103,14 +103,14 @@ def test_a_job_that_ends_while_it_is_claimed_is_let_go(
         jobs.cancel(conn, run.job_id)
     leases.look_at({run.job_id})
     with leases.hold(run) as hold:
-        ticket = Ticket[None](None)
+        ticket = Ticket[None](None, urgent=False, steps=0)
         hold.watch(ticket)
         assert ticket.cancelled()
 
 
 def test_what_ended_while_nobody_listened_is_found(place: Place, leases: Leases, enter: Callable[[int], Run]) -> None:
     run = enter(1)
-    ticket = Ticket[None](None)
+    ticket = Ticket[None](None, urgent=False, steps=0)
     with leases.hold(run) as hold:
         hold.watch(ticket)
         with place.database.begin() as conn:

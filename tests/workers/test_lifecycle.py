@@ -240,7 +240,7 @@ def test_a_run_whose_lease_was_lost_writes_nothing(place: Place, bench: Bench, s
             super().keep(run, output)
 
     stage = VisionStage.load(place.settings.checkpoint, torch.device("cpu"))
-    robbed = Robbed(stage, place.objects, feature_store(place.settings))
+    robbed = Robbed(stage, place.objects, feature_store(place.settings), place.settings)
     bench.lifecycle(Stage.VISION, work=robbed).handle(message)
     assert bench.next() is None
     assert outcomes(place, message) == [(Stage.VISION, Outcome.LOST), (Stage.VISION, Outcome.RUNNING)]

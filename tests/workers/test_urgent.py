@@ -74,7 +74,7 @@ def test_a_broker_that_restarts_loses_nothing_of_either_kind(place: Place, worke
 
         def submit(seed: int) -> list[UUID]:
             image_id = place.upload(place.picture(seed))
-            return [place.submit(image_id, priority=priority) for priority in Priority]
+            return [place.submit(image_id, priority=priority.rank) for priority in Priority]
 
         with scheduling(place.settings):
             worker("vision,llm,pixel", broker_url=broker.url)
