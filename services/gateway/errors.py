@@ -98,6 +98,9 @@ def _field(error: ErrorDetails, prefixed: bool) -> str:
     if _of_no_task(error):
         return "task"
     parts = error["loc"][1:] if prefixed else error["loc"]
+    if parts[:1] == ("job",) and parts[1:2] and parts[1] in set(Task):
+        # Which of the union it is, inside of a batch's request.
+        parts = (parts[0], *parts[2:])
     name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
     return name.lstrip(".") or "body"
 

@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import asdict
+from typing import Any
 from uuid import UUID
 
 from shared import access, batches, exports, jobs, schema
@@ -38,50 +39,40 @@ def image_json(image: ImageRow, created: bool) -> schema.StoredImage:
 
 def job_json(view: jobs.JobView, root: str = "") -> schema.Job:
     """root: the path under which a proxy shows the gateway."""
-    url = f"{root}/jobs/{view.id}"
-    overlay = f"{url}/overlay.png"
     return schema.Job(
-        id=view.id,
-        task=view.ask.task,
-        request=schema.from_ask(view.ask),
-        state=view.state,
-        image=_image(view.image) if view.image else None,
-        source=view.source,
-        custom_id=view.custom_id,
-        turn=view.turn,
-        priority=Priority.of(view.priority),
-        created_at=view.created_at,
-        expires_at=view.expires_at,
-        finished_at=view.finished_at,
+        **_told_of(view, root),
         queue_position=view.queue_position,
         progress=view.progress,
         stages=[_stage(run) for run in view.stages],
-        error=_failure(view.error) if view.error else None,
-        result=_result(view.ask, view.result, url, overlay) if view.result else None,
-        links=_links(view, root),
+        result=_result(view.ask, view.result, f"{root}/jobs/{view.id}") if view.result else None,
     )
 
 
 def job_summary_json(entry: jobs.JobEntry, root: str = "") -> schema.JobSummary:
-    return schema.JobSummary(
-        id=entry.id,
-        task=entry.ask.task,
-        request=schema.from_ask(entry.ask),
-        state=entry.state,
-        image=_image(entry.image) if entry.image else None,
-        source=entry.source,
-        custom_id=entry.custom_id,
-        turn=entry.turn,
-        priority=Priority.of(entry.priority),
-        created_at=entry.created_at,
-        expires_at=entry.expires_at,
-        finished_at=entry.finished_at,
-        error=_failure(entry.error) if entry.error else None,
-        links=_links(entry, root),
-    )
+    return schema.JobSummary(**_told_of(entry, root))
 
 
-def _links(job: jobs.JobView | jobs.JobEntry, root: str) -> schema.Links:
+def _told_of(job: jobs.JobEntry, root: str) -> dict[str, Any]:
+    """What lists tell of a job, and the job itself as well."""
+    return {
+        "id": job.id,
+        "task": job.ask.task,
+        "request": schema.from_ask(job.ask),
+        "state": job.state,
+        "image": _image(job.image) if job.image else None,
+        "source": job.source,
+        "custom_id": job.custom_id,
+        "turn": job.turn,
+        "priority": Priority.of(job.priority),
+        "created_at": job.created_at,
+        "expires_at": job.expires_at,
+        "finished_at": job.finished_at,
+        "error": _failure(job.error) if job.error else None,
+        "links": _links(job, root),
+    }
+
+
+def _links(job: jobs.JobEntry, root: str) -> schema.Links:
     url = f"{root}/jobs/{job.id}"
     return schema.Links(
         self=url,
@@ -177,7 +168,7 @@ def _failure(failure: jobs.Failure) -> schema.Failure:
     return schema.Failure(**asdict(failure.problem), stage=failure.stage, attempt=failure.attempt)
 
 
-def _result(ask: Ask, result: jobs.Result, url: str, overlay: str) -> schema.Result:
+def _result(ask: Ask, result: jobs.Result, url: str) -> schema.Result:
     return schema.Result(
         text=result.text,
         answers=_answers(ask, result),
@@ -194,7 +185,7 @@ def _result(ask: Ask, result: jobs.Result, url: str, overlay: str) -> schema.Res
             )
             for n, phrase in enumerate(result.phrases)
         ],
-        overlay_url=overlay,
+        overlay_url=f"{url}/overlay.png",
         model=result.fingerprint,
     )
 

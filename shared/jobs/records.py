@@ -235,56 +235,40 @@ class ImageView:
 
 
 @dataclass(frozen=True)
-class JobView:
+class JobEntry:
+    """A job in a list: what its row alone tells. `image` is None until it is taken in from `source`."""
+
+    id: UUID
+    ask: Ask
+    state: State
+    conversation_id: UUID | None
+    turn: int | None
+    batch_id: UUID | None
+    custom_id: str | None
+    priority: int
+    image: ImageView | None
+    source: str | None
+    created_at: datetime
+    finished_at: datetime | None
+    expires_at: datetime
+    error: Failure | None
+
+
+@dataclass(frozen=True)
+class JobView(JobEntry):
     """Everything a client may know of a job.
 
     `queue_position` is 1 for the next of its queue to be admitted, 10,000 for that and all behind it, and None once
     admitted; a batch is a queue, and so are all the jobs that an owner submitted one by one. `progress` is the share of
-    the stages that have completed, 0 to 1. `image` is None until it is taken in from `source`.
+    the stages that have completed, 0 to 1.
     `version` is another whenever any of it is.
     """
 
-    id: UUID
-    ask: Ask
-    state: State
-    conversation_id: UUID | None
-    turn: int | None
-    batch_id: UUID | None
-    line: int | None
-    custom_id: str | None
-    priority: int
-    image: ImageView | None
-    source: str | None
-    created_at: datetime
-    admitted_at: datetime | None
-    finished_at: datetime | None
-    expires_at: datetime
     queue_position: int | None
     progress: float
     stages: tuple[StageRun, ...]
-    error: Failure | None
     result: Result | None
     version: str
-
-
-@dataclass(frozen=True)
-class JobEntry:
-    """A job in a list: what its row alone tells."""
-
-    id: UUID
-    ask: Ask
-    state: State
-    conversation_id: UUID | None
-    turn: int | None
-    batch_id: UUID | None
-    custom_id: str | None
-    priority: int
-    image: ImageView | None
-    source: str | None
-    created_at: datetime
-    finished_at: datetime | None
-    expires_at: datetime
-    error: Failure | None
 
 
 @dataclass(frozen=True)

@@ -66,25 +66,10 @@ def get(conn: Connection, job_id: UUID, owner_id: UUID | None = None) -> JobView
     position = _queue_position(conn, row) if state is State.QUEUED else None
     completed = {run.stage for run in runs if run.outcome is Outcome.COMPLETED}
     return JobView(
-        id=row.id,
-        ask=Ask.restored(row.task, row.inputs),
-        state=state,
-        conversation_id=row.conversation_id,
-        turn=row.turn,
-        batch_id=row.batch_id,
-        line=row.line,
-        custom_id=row.custom_id,
-        priority=row.priority,
-        image=None if row.image_id is None else _image(row),
-        source=row.source,
-        created_at=row.created_at,
-        admitted_at=row.admitted_at,
-        finished_at=row.finished_at,
-        expires_at=row.expires_at,
+        **vars(_entry(row)),
         queue_position=position,
         progress=len(completed) / len(Stage),
         stages=runs,
-        error=_failure(row.error) if row.error else None,
         result=from_json(row.result) if state is State.SUCCEEDED else None,
         version=_version(row, position),
     )
@@ -118,25 +103,7 @@ def get_page(
     newest = (jobs.c.created_at.desc(), jobs.c.id.desc())
     found = select(jobs, *_IMAGE).outerjoin(images, _ON_IMAGE).where(*conditions)
     rows = conn.execute(found.order_by(*newest).limit(limit))
-    return [
-        JobEntry(
-            id=row.id,
-            ask=Ask.restored(row.task, row.inputs),
-            state=State(row.state),
-            conversation_id=row.conversation_id,
-            turn=row.turn,
-            batch_id=row.batch_id,
-            custom_id=row.custom_id,
-            priority=row.priority,
-            image=None if row.image_id is None else _image(row),
-            source=row.source,
-            created_at=row.created_at,
-            finished_at=row.finished_at,
-            expires_at=row.expires_at,
-            error=_failure(row.error) if row.error else None,
-        )
-        for row in rows
-    ]
+    return [_entry(row) for row in rows]
 
 
 def get_conversation(conn: Connection, conversation_id: UUID, owner_id: UUID | None = None) -> ConversationView | None:
@@ -150,6 +117,25 @@ def get_conversation(conn: Connection, conversation_id: UUID, owner_id: UUID | N
         return None
     turns = conn.execute(select(jobs.c.id).where(jobs.c.conversation_id == conversation_id).order_by(jobs.c.turn))
     return ConversationView(row.id, _image(row), row.created_at, tuple(turns.scalars()))
+
+
+def _entry(row: Row[Any]) -> JobEntry:
+    return JobEntry(
+        id=row.id,
+        ask=Ask.restored(row.task, row.inputs),
+        state=State(row.state),
+        conversation_id=row.conversation_id,
+        turn=row.turn,
+        batch_id=row.batch_id,
+        custom_id=row.custom_id,
+        priority=row.priority,
+        image=None if row.image_id is None else _image(row),
+        source=row.source,
+        created_at=row.created_at,
+        finished_at=row.finished_at,
+        expires_at=row.expires_at,
+        error=_failure(row.error) if row.error else None,
+    )
 
 
 def _version(row: Row[Any], queue_position: int | None) -> str:

@@ -162,6 +162,18 @@ async def test_wrong_lines_keep_everything_out_and_are_told_by_number_and_field(
     assert lines[3]["custom_id"] == "x"
 
 
+async def test_terms_are_the_batchs_and_not_its_jobs(api: httpx.AsyncClient, backstage: Backstage) -> None:
+    """Left aside in silence they would change what is asked for."""
+    image = await store(api)
+    for terms in ({"priority": "interactive"}, {"expires_in": 5}):
+        (name,) = terms
+        of_line = await submit(api, manifest([{"image_id": image, "task": "gcg", **terms}]))
+        assert (of_line.status_code, of_line.json()["field"]) == (422, f"line 1: {name}")
+        of_job = await api.post("/batches", json={"image_ids": [image], "job": {"task": "gcg", **terms}})
+        assert (of_job.status_code, of_job.json()["field"]) == (422, f"job.{name}")
+    assert nothing_stored(backstage)
+
+
 async def test_a_manifest_of_nothing_is_refused(api: httpx.AsyncClient, backstage: Backstage) -> None:
     for body, options in ((b"", {}), (b"\n\n", {}), (b"{}\n", {"on_invalid": "skip"})):
         refused = await submit(api, body, **options)

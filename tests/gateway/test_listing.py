@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway import cursors
+from services.gateway import paging
 from shared import access
 from shared.errors import InvalidInput
 from shared.jobs import Stage
@@ -133,18 +133,18 @@ async def test_a_bad_filter_is_refused(api, query: dict[str, Any], field: str) -
 
 @given(st.datetimes(timezones=st.just(UTC)), st.uuids())
 def test_a_cursor_is_what_it_was_made_of(created_at, job_id) -> None:
-    assert cursors.behind(cursors.cursor(created_at, job_id), cursors.time_and_id) == (created_at, job_id)
+    assert paging.behind(paging.cursor(created_at, job_id), paging.time_and_id) == (created_at, job_id)
 
 
 @given(st.text(max_size=40))
 def test_any_other_text_is_no_cursor_or_one_of_some_time(text: str) -> None:
     with suppress(InvalidInput):
-        found = cursors.behind(text, cursors.time_and_id)
+        found = paging.behind(text, paging.time_and_id)
         assert found is not None
-        assert cursors.behind(cursors.cursor(*found), cursors.time_and_id) == found
+        assert paging.behind(paging.cursor(*found), paging.time_and_id) == found
 
 
 async def test_an_unknown_cursor_of_the_right_form_is_an_empty_end(api, submit) -> None:
     await submit()
-    cursor = cursors.cursor(datetime(1970, 1, 1, tzinfo=UTC), uuid4())
+    cursor = paging.cursor(datetime(1970, 1, 1, tzinfo=UTC), uuid4())
     assert (await page(api, cursor=cursor)).jobs == []

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from services.gateway import openapi
+from services.gateway import examples
 from services.gateway.app import create_app
 from shared import schema
 from shared.settings import Settings
@@ -145,7 +145,7 @@ def test_every_reference_leads_somewhere(document) -> None:
 
 @pytest.mark.parametrize(
     "example",
-    [openapi.QUEUED_JOB, openapi.FINISHED_JOB, openapi.CANCELED_JOB, openapi.QUEUED_TURN, openapi.FINISHED_TURN],
+    [examples.QUEUED_JOB, examples.FINISHED_JOB, examples.CANCELED_JOB, examples.QUEUED_TURN, examples.FINISHED_TURN],
 )
 def test_the_examples_of_jobs_are_what_clients_can_read(example: dict[str, Any]) -> None:
     job = schema.Job.model_validate(example)

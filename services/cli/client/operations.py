@@ -183,7 +183,7 @@ class Operations:
         return Json(asked.model_dump(mode="json", exclude_none=True))
 
     @operation("GET", "/batches", schema.Batches, query=("cursor", "limit"))
-    def list_batches(self, *, cursor: UUID | None = None, limit: int | None = None) -> None:
+    def list_batches(self, *, cursor: str | None = None, limit: int | None = None) -> None:
         """A page of the owner's batches, the newest first; `next` is the cursor of the page behind it."""
 
     batches = Paged(list_batches, lambda page: page.batches)
@@ -289,7 +289,7 @@ class Operations:
         return Json({"url": url, "events": list(events), "description": description})
 
     @operation("GET", "/webhooks", schema.Webhooks, query=("cursor", "limit"))
-    def list_webhooks(self, *, cursor: UUID | None = None, limit: int | None = None) -> None:
+    def list_webhooks(self, *, cursor: str | None = None, limit: int | None = None) -> None:
         """A page of the owner's webhooks, the newest first."""
 
     webhooks = Paged(list_webhooks, lambda page: page.webhooks)
@@ -316,7 +316,7 @@ class Operations:
         """Send it an event that tells of nothing."""
 
     @operation("GET", "/webhooks/{webhook_id}/deliveries", schema.Deliveries, query=("cursor", "limit"))
-    def list_deliveries(self, webhook_id: UUID, *, cursor: UUID | None = None, limit: int | None = None) -> None:
+    def list_deliveries(self, webhook_id: UUID, *, cursor: str | None = None, limit: int | None = None) -> None:
         """A page of what was sent to it, the newest first, with every attempt."""
 
     deliveries = Paged(list_deliveries, lambda page: page.deliveries)

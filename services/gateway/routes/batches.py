@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
 from sqlalchemy import Connection
 
-from services.gateway import cursors, openapi, paging
+from services.gateway import examples, openapi, paging
 from services.gateway.body import content_type, gathered, read_json
 from services.gateway.callers import Reader, Writer
 from services.gateway.errors import from_pydantic
@@ -38,11 +38,11 @@ _CREATION: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
-            "application/json": {"schema": {"$ref": openapi.ref("BatchRequest")}, "examples": openapi.BATCH_REQUESTS},
+            "application/json": {"schema": {"$ref": openapi.ref("BatchRequest")}, "examples": examples.BATCH_REQUESTS},
             **{
                 kind: {
                     "schema": {"type": "string", "description": "a job a line: a ManifestLine of its task"},
-                    "example": openapi.MANIFEST,
+                    "example": examples.MANIFEST,
                 }
                 for kind in JSON_LINES
             },
@@ -54,11 +54,10 @@ _LINES: dict[int | str, dict[str, Any]] = {
     **openapi.guarded(404, 422, 503),
 }
 _STEERED: dict[int | str, dict[str, Any]] = {
-    200: openapi.example("As it is now", openapi.BATCH),
+    200: openapi.example("As it is now", examples.BATCH),
     **openapi.guarded(404, 409, 422, 503),
 }
 
-Cursor = Annotated[str | None, Query(max_length=100, description="`next` of the page before")]
 ReadPage = Callable[[Connection, UUID, batches.Position], tuple[bytes, batches.Position | None]]
 
 
@@ -67,7 +66,7 @@ ReadPage = Callable[[Connection, UUID, batches.Position], tuple[bytes, batches.P
     status_code=status.HTTP_201_CREATED,
     openapi_extra=_CREATION,
     responses={
-        201: openapi.example("Queued", openapi.BATCH, *openapi.OF_A_NEW_ONE),
+        201: openapi.example("Queued", examples.BATCH, *openapi.OF_A_NEW_ONE),
         **openapi.guarded(409, 413, 415, 422, 503, conflict=openapi.UNDER_WAY),
     },
 )
@@ -112,20 +111,20 @@ async def create_batch(
     return batch
 
 
-@router.get("/batches", responses={200: openapi.example("A page", openapi.BATCHES), **openapi.guarded(422, 503)})
+@router.get("/batches", responses={200: openapi.example("A page", examples.BATCHES), **openapi.guarded(422, 503)})
 async def list_batches(
     request: Request, gateway: Current, caller: Reader, cursor: paging.Cursor = None, limit: paging.Limit = paging.LIMIT
 ) -> schema.Batches:
     """The owner's batches, the newest first."""
     async with gateway.engine.connect() as connection:
-        found = await connection.run_sync(batches.page, caller.owner_id, cursor, limit + 1)
-    root, (page, following) = request.scope["root_path"], paging.cut(found, limit)
+        found = await connection.run_sync(batches.page, caller.owner_id, paging.behind(cursor, UUID), limit + 1)
+    root, (page, following) = request.scope["root_path"], paging.cut(found, limit, lambda view: (view.id,))
     return schema.Batches(batches=[batch_json(view, root) for view in page], next=following)
 
 
 @router.get(
     "/batches/{batch_id}",
-    responses={200: openapi.example("As it is now", openapi.BATCH), **openapi.guarded(404, 422, 503)},
+    responses={200: openapi.example("As it is now", examples.BATCH), **openapi.guarded(404, 422, 503)},
 )
 async def get_batch(batch_id: UUID, request: Request, gateway: Current, caller: Reader) -> schema.Batch:
     """How far a batch is: its jobs by state, how fast it goes, and why jobs failed."""
@@ -134,7 +133,7 @@ async def get_batch(batch_id: UUID, request: Request, gateway: Current, caller: 
 
 @router.get(
     "/batches/{batch_id}/jobs",
-    responses={200: openapi.example("A page", openapi.BATCH_JOBS), **openapi.guarded(404, 422, 503)},
+    responses={200: openapi.example("A page", examples.BATCH_JOBS), **openapi.guarded(404, 422, 503)},
 )
 async def list_batch_jobs(
     batch_id: UUID,
@@ -142,11 +141,11 @@ async def list_batch_jobs(
     gateway: Current,
     caller: Reader,
     state: Annotated[list[State] | None, Query(description="only jobs in this state; repeatable")] = None,
-    cursor: Cursor = None,
+    cursor: paging.Cursor = None,
     limit: paging.Limit = paging.LIMIT,
 ) -> schema.BatchJobs:
     """The jobs of a batch in the order of its manifest, without their results."""
-    after = cursors.behind(cursor, cursors.number) or 0
+    after = paging.behind(cursor, paging.number) or 0
 
     def read_page(connection: Connection) -> list[batches.JobRow]:
         batches.require(connection, batch_id, caller.owner_id)
@@ -154,8 +153,7 @@ async def list_batch_jobs(
 
     async with gateway.engine.connect() as connection:
         found = await connection.run_sync(read_page)
-    root, page = request.scope["root_path"], found[:limit]
-    following = cursors.cursor(page[-1].line) if len(found) > limit else None
+    root, (page, following) = request.scope["root_path"], paging.cut(found, limit, lambda row: (row.line,))
     return schema.BatchJobs(jobs=[batch_job_json(row, root) for row in page], next=following)
 
 

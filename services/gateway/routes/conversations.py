@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response, status
 from pydantic import ValidationError
 from sqlalchemy import Connection
 
-from services.gateway import openapi, storage
+from services.gateway import examples, openapi, storage
 from services.gateway.body import read_ask, read_json
 from services.gateway.callers import Reader, Writer
 from services.gateway.errors import from_pydantic
@@ -34,8 +34,8 @@ async def logged_conversation_id(conversation_id: UUID) -> UUID:
 
 ConversationId = Annotated[UUID, Depends(logged_conversation_id)]
 
-_BEGIN: dict[str, Any] = openapi.json_body({"$ref": openapi.ref("ConversationRequest")}, openapi.CONVERSATION_REQUESTS)
-_TURN: dict[str, Any] = openapi.json_body(openapi.one_of(*openapi.ASKS), openapi.TURN_REQUESTS)
+_BEGIN: dict[str, Any] = openapi.json_body({"$ref": openapi.ref("ConversationRequest")}, examples.CONVERSATION_REQUESTS)
+_TURN: dict[str, Any] = openapi.json_body(openapi.one_of(*openapi.ASKS), examples.TURN_REQUESTS)
 
 
 @router.post(
@@ -43,7 +43,7 @@ _TURN: dict[str, Any] = openapi.json_body(openapi.one_of(*openapi.ASKS), openapi
     status_code=status.HTTP_201_CREATED,
     openapi_extra=_BEGIN,
     responses={
-        201: openapi.example("Begun", openapi.CONVERSATION, *openapi.OF_A_NEW_ONE),
+        201: openapi.example("Begun", examples.CONVERSATION, *openapi.OF_A_NEW_ONE),
         **openapi.guarded(409, 413, 415, 422, 503, conflict=openapi.NOT_ARRIVED),
     },
 )
@@ -69,7 +69,7 @@ async def begin_conversation(
 
 @router.get(
     "/conversations/{conversation_id}",
-    responses={200: openapi.example("With its turns", openapi.CONVERSATION), **openapi.guarded(404, 422, 503)},
+    responses={200: openapi.example("With its turns", examples.CONVERSATION), **openapi.guarded(404, 422, 503)},
 )
 async def get_conversation(
     conversation_id: ConversationId, request: Request, gateway: Current, caller: Reader
@@ -84,9 +84,9 @@ async def get_conversation(
     openapi_extra=_TURN,
     responses={
         200: openapi.example(
-            "Finished while it waited", openapi.FINISHED_TURN, *openapi.OF_A_NEW_JOB, model=schema.Job
+            "Finished while it waited", examples.FINISHED_TURN, *openapi.OF_A_NEW_JOB, model=schema.Job
         ),
-        202: openapi.example("Queued", openapi.QUEUED_TURN, *openapi.OF_A_NEW_JOB),
+        202: openapi.example("Queued", examples.QUEUED_TURN, *openapi.OF_A_NEW_JOB),
         **openapi.guarded(404, 409, 413, 415, 422, 503, conflict=openapi.NO_TURN_NOW),
     },
 )

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Response, status
 
-from services.gateway import openapi
+from services.gateway import examples, openapi
 from services.gateway.callers import Reader
 from services.gateway.gateway import Current
 from services.gateway.presentation import export_json
@@ -25,11 +25,11 @@ _LOCATION = {"description": "where the file is, once it is there", "schema": {"t
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
-        **openapi.example("The file can be downloaded, or could not be built", openapi.BUILT_EXPORT),
+        **openapi.example("The file can be downloaded, or could not be built", examples.BUILT_EXPORT),
         "headers": {"Location": _LOCATION},
     },
     202: {
-        **openapi.example("It is being built, or will be", openapi.QUEUED_EXPORT),
+        **openapi.example("It is being built, or will be", examples.QUEUED_EXPORT),
         "model": schema.Export,
         "headers": {"Retry-After": _RETRY_AFTER},
     },

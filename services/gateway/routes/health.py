@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from fastapi import APIRouter
 from sqlalchemy import select
 
-from services.gateway import openapi
+from services.gateway import examples, openapi
 from services.gateway.gateway import Current, Gateway
 from shared import schema
 from shared.errors import Unavailable
@@ -17,13 +17,13 @@ router = APIRouter(tags=["health"])
 _CHECK_SECONDS = 3.0
 
 
-@router.get("/healthz", responses={200: openapi.example("Alive", openapi.ALIVE)})
+@router.get("/healthz", responses={200: openapi.example("Alive", examples.ALIVE)})
 async def alive() -> schema.Health:
     """The process answers."""
     return schema.Health(status="ok")
 
 
-@router.get("/readyz", responses={200: openapi.example("Ready", openapi.READY), **openapi.problems(503)})
+@router.get("/readyz", responses={200: openapi.example("Ready", examples.READY), **openapi.problems(503)})
 async def ready(gateway: Current) -> schema.Health:
     """Database (with its tables), object store (with its bucket) and broker answer."""
     checks = {"database": _database(gateway), "object store": _objects(gateway), "broker": _broker(gateway)}

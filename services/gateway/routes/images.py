@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response, status
 
-from services.gateway import openapi, storage
+from services.gateway import examples, openapi, storage
 from services.gateway.body import read_image
 from services.gateway.callers import Reader, Writer
 from services.gateway.etags import REVALIDATED, IfNoneMatch, etag, not_modified
@@ -35,8 +35,8 @@ _UPLOAD: dict[str, Any] = {
     response_model=schema.StoredImage,
     openapi_extra=_UPLOAD,
     responses={
-        200: openapi.example("There already", openapi.KNOWN_IMAGE, *openapi.OF_A_NEW_ONE, model=schema.StoredImage),
-        201: openapi.example("Stored", openapi.STORED_IMAGE, *openapi.OF_A_NEW_ONE),
+        200: openapi.example("There already", examples.KNOWN_IMAGE, *openapi.OF_A_NEW_ONE, model=schema.StoredImage),
+        201: openapi.example("Stored", examples.STORED_IMAGE, *openapi.OF_A_NEW_ONE),
         **openapi.guarded(409, 413, 415, 422, 503, conflict=openapi.UNDER_WAY),
     },
 )
@@ -62,7 +62,7 @@ async def upload_image(request: Request, response: Response, gateway: Current, c
     "/images/{image_id}",
     response_model=schema.StoredImage,
     responses={
-        200: openapi.example("Known", openapi.KNOWN_IMAGE, *openapi.OF_A_TAGGED_ANSWER),
+        200: openapi.example("Known", examples.KNOWN_IMAGE, *openapi.OF_A_TAGGED_ANSWER),
         304: openapi.NOT_MODIFIED,
         **openapi.guarded(404, 409, 413, 415, 422, 503, conflict=openapi.NOT_ARRIVED),
     },

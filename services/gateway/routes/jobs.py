@@ -7,7 +7,7 @@ from fastapi import APIRouter, Header, Query, Request, Response, status
 from sqlalchemy import Connection
 from starlette.responses import StreamingResponse
 
-from services.gateway import cursors, events, openapi
+from services.gateway import events, examples, openapi, paging
 from services.gateway.body import read_submission
 from services.gateway.callers import Reader, Writer
 from services.gateway.etags import REVALIDATED, IfNoneMatch, etag, not_modified
@@ -31,13 +31,12 @@ _SUBMISSION: dict[str, Any] = {
         "content": {
             "application/json": {
                 "schema": openapi.one_of(*openapi.JOBS),
-                "examples": openapi.JOB_REQUESTS,
+                "examples": examples.JOB_REQUESTS,
             },
             "multipart/form-data": {"schema": openapi.JOB_FORM},
         },
     }
 }
-_MOST_A_PAGE = 200
 
 
 @router.post(
@@ -45,8 +44,10 @@ _MOST_A_PAGE = 200
     status_code=status.HTTP_202_ACCEPTED,
     openapi_extra=_SUBMISSION,
     responses={
-        200: openapi.example("Finished while it waited", openapi.FINISHED_JOB, *openapi.OF_A_NEW_JOB, model=schema.Job),
-        202: openapi.example("Queued", openapi.QUEUED_JOB, *openapi.OF_A_NEW_JOB),
+        200: openapi.example(
+            "Finished while it waited", examples.FINISHED_JOB, *openapi.OF_A_NEW_JOB, model=schema.Job
+        ),
+        202: openapi.example("Queued", examples.QUEUED_JOB, *openapi.OF_A_NEW_JOB),
         **openapi.guarded(409, 413, 415, 422, 503, conflict=openapi.NOT_ARRIVED),
     },
 )
@@ -67,7 +68,7 @@ async def submit_job(
     return job
 
 
-@router.get("/jobs", responses={200: openapi.example("A page", openapi.JOB_PAGE), **openapi.guarded(422, 503)})
+@router.get("/jobs", responses={200: openapi.example("A page", examples.JOB_PAGE), **openapi.guarded(422, 503)})
 async def list_jobs(
     request: Request,
     gateway: Current,
@@ -76,18 +77,18 @@ async def list_jobs(
     task: Annotated[Task | None, Query(description="of this task")] = None,
     image_id: Annotated[schema.ImageId | None, Query(description="on this image")] = None,
     batch_id: Annotated[UUID | None, Query(description="of this batch")] = None,
-    limit: Annotated[int, Query(ge=1, le=_MOST_A_PAGE, description="how many at most")] = 50,
-    cursor: Annotated[str | None, Query(max_length=200, description="`next` of the page before")] = None,
+    limit: paging.Limit = paging.LIMIT,
+    cursor: paging.Cursor = None,
 ) -> schema.JobPage:
     """The owner's jobs, the newest first, page by page. Jobs that come meanwhile do not shift the pages."""
-    after = cursors.behind(cursor, cursors.time_and_id)
+    after = paging.behind(cursor, paging.time_and_id)
     wanted = jobs.JobFilter(None if state is None else tuple(state), task, image_id, batch_id)
     async with gateway.engine.connect() as connection:
         found = await connection.run_sync(jobs.get_page, caller.owner_id, wanted, limit + 1, after)
-    page, more = found[:limit], len(found) > limit
+    page, following = paging.cut(found, limit, lambda entry: (entry.created_at, entry.id))
     return schema.JobPage(
         jobs=[job_summary_json(entry, request.scope["root_path"]) for entry in page],
-        next=cursors.cursor(page[-1].created_at, page[-1].id) if more else None,
+        next=following,
     )
 
 
@@ -96,8 +97,8 @@ async def list_jobs(
     status_code=status.HTTP_202_ACCEPTED,
     openapi_extra=_SUBMISSION,
     responses={
-        200: openapi.example("There already", openapi.FINISHED_JOB, *openapi.OF_A_WAIT, model=schema.Job),
-        202: openapi.example("Queued", openapi.QUEUED_JOB, *openapi.OF_A_WAIT),
+        200: openapi.example("There already", examples.FINISHED_JOB, *openapi.OF_A_WAIT, model=schema.Job),
+        202: openapi.example("Queued", examples.QUEUED_JOB, *openapi.OF_A_WAIT),
         **openapi.guarded(404, 409, 413, 415, 422, 503, conflict=openapi.ANOTHER_REQUEST),
     },
 )
@@ -125,7 +126,7 @@ async def put_job(
     "/jobs/{job_id}",
     response_model=schema.Job,
     responses={
-        200: openapi.example("The job as it is now", openapi.FINISHED_JOB, *openapi.OF_A_TAGGED_ANSWER),
+        200: openapi.example("The job as it is now", examples.FINISHED_JOB, *openapi.OF_A_TAGGED_ANSWER),
         304: openapi.NOT_MODIFIED,
         **openapi.guarded(404, 422, 503),
     },
@@ -168,7 +169,7 @@ async def get_job(
     "/jobs/{job_id}/events",
     response_class=StreamingResponse,
     responses={
-        200: openapi.EVENT_STREAM,
+        200: examples.EVENT_STREAM,
         204: {"description": "The client has had the last event already: `Last-Event-ID` is `end`"},
         **openapi.guarded(404, 422, 503),
     },
@@ -201,7 +202,7 @@ async def follow_job(
 @router.post(
     "/jobs/{job_id}/cancel",
     responses={
-        200: openapi.example("Canceled, or finished before", openapi.CANCELED_JOB),
+        200: openapi.example("Canceled, or finished before", examples.CANCELED_JOB),
         **openapi.guarded(404, 422, 503),
     },
 )

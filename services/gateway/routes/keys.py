@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Request, status
 from pydantic import ValidationError
 from sqlalchemy import Connection
 
-from services.gateway import openapi
+from services.gateway import examples, openapi
 from services.gateway.body import read_json
 from services.gateway.callers import Admin
 from services.gateway.errors import from_pydantic
@@ -22,8 +22,8 @@ from shared.logs import get_logger
 router = APIRouter(tags=["keys"])
 log = get_logger(__name__)
 
-_KEY = openapi.json_body({"$ref": openapi.ref("KeyRequest")}, openapi.KEY_REQUESTS)
-_LIMITS = openapi.json_body({"$ref": openapi.ref("OwnerLimits")}, openapi.LIMIT_REQUESTS)
+_KEY = openapi.json_body({"$ref": openapi.ref("KeyRequest")}, examples.KEY_REQUESTS)
+_LIMITS = openapi.json_body({"$ref": openapi.ref("OwnerLimits")}, examples.LIMIT_REQUESTS)
 
 
 @router.post(
@@ -31,7 +31,7 @@ _LIMITS = openapi.json_body({"$ref": openapi.ref("OwnerLimits")}, openapi.LIMIT_
     status_code=status.HTTP_201_CREATED,
     openapi_extra=_KEY,
     responses={
-        201: openapi.example("Made", openapi.CREATED_KEY),
+        201: openapi.example("Made", examples.CREATED_KEY),
         **openapi.guarded(409, 413, 415, 422, 503, conflict=openapi.KEY_MADE),
     },
 )
@@ -58,7 +58,7 @@ async def create_key(request: Request, gateway: Current, caller: Admin, new_id: 
     return schema.CreatedKey(**key_json(key).model_dump(), secret=secret)
 
 
-@router.get("/keys", responses={200: openapi.example("All of them", openapi.KEYS), **openapi.guarded(503)})
+@router.get("/keys", responses={200: openapi.example("All of them", examples.KEYS), **openapi.guarded(503)})
 async def list_keys(gateway: Current, caller: Admin) -> schema.Keys:
     """Every key of every owner, the newest first, without its secret."""
     async with gateway.engine.connect() as connection:
@@ -67,7 +67,7 @@ async def list_keys(gateway: Current, caller: Admin) -> schema.Keys:
 
 
 @router.delete(
-    "/keys/{key_id}", responses={200: openapi.example("Revoked", openapi.KEY), **openapi.guarded(404, 422, 503)}
+    "/keys/{key_id}", responses={200: openapi.example("Revoked", examples.KEY), **openapi.guarded(404, 422, 503)}
 )
 async def revoke_key(key_id: UUID, gateway: Current, caller: Admin) -> schema.Key:
     """Let a key open nothing any more, within seconds. What its owner has stays."""
@@ -82,7 +82,7 @@ async def revoke_key(key_id: UUID, gateway: Current, caller: Admin) -> schema.Ke
 @router.put(
     "/owners/{name}/limits",
     openapi_extra=_LIMITS,
-    responses={200: openapi.example("Set", openapi.LIMITS), **openapi.guarded(404, 413, 415, 422, 503)},
+    responses={200: openapi.example("Set", examples.LIMITS), **openapi.guarded(404, 413, 415, 422, 503)},
 )
 async def set_limits(
     name: Annotated[str, Path(min_length=1, max_length=100, pattern=r"^[^\x00]+$")],

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from pydantic import ValidationError
 from sqlalchemy import Connection, select
 
-from services.gateway import openapi, storage
+from services.gateway import examples, openapi, storage
 from services.gateway.body import read_json
 from services.gateway.callers import Writer
 from services.gateway.errors import from_pydantic
@@ -22,13 +22,13 @@ from shared.uploads import Declared
 router = APIRouter(tags=["images"])
 log = get_logger(__name__)
 
-_UPLOADS = openapi.json_body({"$ref": openapi.ref("UploadsRequest")}, openapi.UPLOAD_REQUESTS)
+_UPLOADS = openapi.json_body({"$ref": openapi.ref("UploadsRequest")}, examples.UPLOAD_REQUESTS)
 
 
 @router.post(
     "/images/uploads",
     openapi_extra=_UPLOADS,
-    responses={200: openapi.example("Declared", openapi.UPLOADS), **openapi.guarded(413, 415, 422, 503)},
+    responses={200: openapi.example("Declared", examples.UPLOADS), **openapi.guarded(413, 415, 422, 503)},
 )
 async def declare_uploads(request: Request, gateway: Current, caller: Writer) -> schema.Uploads:
     """Declare images, and get a presigned request for each that is not stored yet. Send them in parallel.

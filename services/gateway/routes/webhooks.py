@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response, status
 from pydantic import BaseModel, ValidationError
 
-from services.gateway import openapi, paging
+from services.gateway import examples, openapi, paging
 from services.gateway.body import read_json
 from services.gateway.callers import Reader, Writer
 from services.gateway.errors import from_pydantic
@@ -23,8 +23,8 @@ from shared.webhooks.endpoints import Change, Endpoint
 router = APIRouter(tags=["webhooks"])
 log = get_logger(__name__)
 
-_REQUEST = openapi.json_body({"$ref": openapi.ref("WebhookRequest")}, openapi.WEBHOOK_REQUESTS)
-_CHANGE = openapi.json_body({"$ref": openapi.ref("WebhookChange")}, openapi.WEBHOOK_CHANGES)
+_REQUEST = openapi.json_body({"$ref": openapi.ref("WebhookRequest")}, examples.WEBHOOK_REQUESTS)
+_CHANGE = openapi.json_body({"$ref": openapi.ref("WebhookChange")}, examples.WEBHOOK_CHANGES)
 
 Asked = TypeVar("Asked", bound=BaseModel)
 Found = TypeVar("Found")
@@ -35,7 +35,7 @@ Found = TypeVar("Found")
     status_code=status.HTTP_201_CREATED,
     openapi_extra=_REQUEST,
     responses={
-        201: openapi.example("Made", openapi.CREATED_WEBHOOK),
+        201: openapi.example("Made", examples.CREATED_WEBHOOK),
         **openapi.guarded(409, 413, 415, 422, 503, conflict=openapi.KEY_MADE),
     },
 )
@@ -61,20 +61,20 @@ async def create_webhook(
     return _with_secret(endpoint, secret)
 
 
-@router.get("/webhooks", responses={200: openapi.example("A page", openapi.WEBHOOKS), **openapi.guarded(422, 503)})
+@router.get("/webhooks", responses={200: openapi.example("A page", examples.WEBHOOKS), **openapi.guarded(422, 503)})
 async def list_webhooks(
     gateway: Current, caller: Reader, cursor: Cursor = None, limit: Limit = LIMIT
 ) -> schema.Webhooks:
     """The owner's webhooks, the newest first."""
     async with gateway.engine.connect() as connection:
-        found = await connection.run_sync(endpoints.page, caller.owner_id, cursor, limit + 1)
-    page, following = paging.cut(found, limit)
+        found = await connection.run_sync(endpoints.page, caller.owner_id, paging.behind(cursor, UUID), limit + 1)
+    page, following = paging.cut(found, limit, lambda entry: (entry.id,))
     return schema.Webhooks(webhooks=[webhook_json(endpoint) for endpoint in page], next=following)
 
 
 @router.get(
     "/webhooks/{webhook_id}",
-    responses={200: openapi.example("The webhook", openapi.WEBHOOK), **openapi.guarded(404, 422, 503)},
+    responses={200: openapi.example("The webhook", examples.WEBHOOK), **openapi.guarded(404, 422, 503)},
 )
 async def get_webhook(webhook_id: UUID, gateway: Current, caller: Reader) -> schema.Webhook:
     """A webhook, without its secret."""
@@ -86,7 +86,7 @@ async def get_webhook(webhook_id: UUID, gateway: Current, caller: Reader) -> sch
 @router.patch(
     "/webhooks/{webhook_id}",
     openapi_extra=_CHANGE,
-    responses={200: openapi.example("Changed", openapi.WEBHOOK), **openapi.guarded(404, 413, 415, 422, 503)},
+    responses={200: openapi.example("Changed", examples.WEBHOOK), **openapi.guarded(404, 413, 415, 422, 503)},
 )
 async def change_webhook(webhook_id: UUID, request: Request, gateway: Current, caller: Writer) -> schema.Webhook:
     """Send elsewhere, send other events, or stop and begin again. What has failed counts no more then.
@@ -120,7 +120,7 @@ async def delete_webhook(webhook_id: UUID, gateway: Current, caller: Writer) -> 
 
 @router.post(
     "/webhooks/{webhook_id}/rotate",
-    responses={200: openapi.example("A new secret", openapi.CREATED_WEBHOOK), **openapi.guarded(404, 422, 503)},
+    responses={200: openapi.example("A new secret", examples.CREATED_WEBHOOK), **openapi.guarded(404, 422, 503)},
 )
 async def rotate_secret(webhook_id: UUID, gateway: Current, caller: Writer) -> schema.CreatedWebhook:
     """Give a webhook a new secret. For 24 hours deliveries are signed with the one before, too."""
@@ -134,7 +134,7 @@ async def rotate_secret(webhook_id: UUID, gateway: Current, caller: Writer) -> s
 @router.post(
     "/webhooks/{webhook_id}/test",
     status_code=status.HTTP_202_ACCEPTED,
-    responses={202: openapi.example("On its way", openapi.TEST_DELIVERY), **openapi.guarded(404, 409, 422, 503)},
+    responses={202: openapi.example("On its way", examples.TEST_DELIVERY), **openapi.guarded(404, 409, 422, 503)},
 )
 async def test_webhook(webhook_id: UUID, gateway: Current, caller: Writer) -> schema.Delivery:
     """Send an event `webhook.test` now, whatever the webhook subscribes to. Its log says what came of it."""
@@ -146,7 +146,7 @@ async def test_webhook(webhook_id: UUID, gateway: Current, caller: Writer) -> sc
 
 @router.get(
     "/webhooks/{webhook_id}/deliveries",
-    responses={200: openapi.example("A page", openapi.DELIVERIES), **openapi.guarded(404, 422, 503)},
+    responses={200: openapi.example("A page", examples.DELIVERIES), **openapi.guarded(404, 422, 503)},
 )
 async def list_deliveries(
     webhook_id: UUID, gateway: Current, caller: Reader, cursor: Cursor = None, limit: Limit = LIMIT
@@ -154,8 +154,8 @@ async def list_deliveries(
     """What was sent to a webhook in the last seven days, the newest first, with what came of each attempt."""
     async with gateway.engine.connect() as connection:
         _there(await connection.run_sync(endpoints.get, webhook_id, caller.owner_id), webhook_id)
-        found = await connection.run_sync(deliveries.page, webhook_id, cursor, limit + 1)
-    page, following = paging.cut(found, limit)
+        found = await connection.run_sync(deliveries.page, webhook_id, paging.behind(cursor, UUID), limit + 1)
+    page, following = paging.cut(found, limit, lambda entry: (entry.id,))
     return schema.Deliveries(deliveries=[delivery_json(delivery) for delivery in page], next=following)
 
 

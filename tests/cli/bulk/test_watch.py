@@ -13,14 +13,14 @@ from rich.console import Console
 
 from services.cli.bulk import watching
 from services.cli.client import GlammClient
-from services.gateway import openapi
+from services.gateway import examples
 from shared import schema
 from tests.deploy.compose import ROOT
 
 
 @pytest.fixture
 def batch() -> Callable[..., schema.Batch]:
-    return lambda **changes: schema.Batch.model_validate(openapi.BATCH | changes)
+    return lambda **changes: schema.Batch.model_validate(examples.BATCH | changes)
 
 
 def test_a_line_tells_how_far_a_batch_is(batch) -> None:

@@ -149,7 +149,7 @@ def test_a_batch_is_steered(client, gateway, manifest) -> None:
 
 
 def test_batches_of_a_list_are_listed_the_newest_first(client, image) -> None:
-    asked = schema.BatchRequest(job=schema.GcgRequest(task=Task.GCG), image_ids=[image])
+    asked = schema.BatchRequest(job=schema.GcgAsk(task=Task.GCG), image_ids=[image])
     made = [client.create_batch_of(asked).id for _ in range(3)]
     assert [batch.id for batch in client.batches(limit=2)] == made[::-1]
 

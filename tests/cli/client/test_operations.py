@@ -36,7 +36,7 @@ JSON_BODIES: dict[str, tuple[Any, ...]] = {
     "begin_conversation": (IMAGE,),
     "take_turn": (ID, Ask(Task.VQA, "What is <box1>?", ((0, 0, 5, 5),))),
     "create_batch_of": (
-        schema.BatchRequest(job=schema.GcgRequest(task=Task.GCG), s3=schema.S3Prefix(bucket="photos"), name="x"),
+        schema.BatchRequest(job=schema.GcgAsk(task=Task.GCG), s3=schema.S3Prefix(bucket="photos"), name="x"),
     ),
     "declare_uploads": ([schema.Upload(sha256=IMAGE, bytes=5, media_type="image/png")],),
     "put_job": (ID, IMAGE),

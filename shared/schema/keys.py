@@ -1,0 +1,48 @@
+"""API keys and what their owners may take."""
+
+from datetime import datetime
+from uuid import UUID
+
+from pydantic import AwareDatetime, Field
+
+from shared.schema.base import Request, Response
+from shared.scopes import Scope
+
+
+class KeyRequest(Request):
+    """A key for an owner. Owners exist by having keys."""
+
+    owner: str = Field(min_length=1, max_length=100, pattern=r"^[^\x00/]+$")
+    scopes: list[Scope] = Field(
+        min_length=1, max_length=len(Scope), description="read: see; write: store, submit, cancel, delete; admin: keys"
+    )
+    name: str = Field("", max_length=200, pattern=r"^[^\x00]*$", description="to tell it from others")
+    expires_at: AwareDatetime | None = None
+
+
+class OwnerLimits(Request):
+    """What an owner may take; null for what the service's settings say."""
+
+    requests_per_minute: int | None = Field(None, gt=0, le=2**31 - 1, description="of each gateway process")
+    stored_bytes: int | None = Field(None, ge=0, le=2**63 - 1, description="of all its images")
+    queued_jobs: int | None = Field(None, ge=0, le=2**31 - 1, description="that wait at any time")
+
+
+class Key(Response):
+    id: UUID
+    owner: str
+    name: str
+    scopes: list[Scope]
+    hint: str = Field(description="the secret's first characters")
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+
+
+class CreatedKey(Key):
+    secret: str = Field(description="shown this once; send it as `Authorization: Bearer …`")
+
+
+class Keys(Response):
+    keys: list[Key]
