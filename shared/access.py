@@ -175,6 +175,11 @@ def revoke_key(conn: Connection, key_id: UUID) -> Key | None:
     return None if row is None else _key(row)
 
 
+def limits_of(conn: Connection, owner_id: UUID) -> OwnerLimits:
+    columns = owners.c.requests_per_minute, owners.c.stored_bytes, owners.c.queued_jobs
+    return OwnerLimits(*conn.execute(select(*columns).where(owners.c.id == owner_id)).one())
+
+
 def set_limits(conn: Connection, owner: str, limits: OwnerLimits) -> bool:
     """Replace the owner's limits; whether there is such an owner."""
     changed = conn.execute(

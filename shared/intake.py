@@ -28,12 +28,17 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True)
 class Source:
-    """An object that nobody has checked. name: the input field that names it; declared: what was said of it, if so."""
+    """An object that nobody has checked. name: the input field that names it; declared: what was said of it, if so.
+
+    most_stored: how many bytes of images the owner may have; None for any number, and for what counts since it was
+    declared.
+    """
 
     store: ObjectStore
     key: str
     name: str
     declared: Declared | None = None
+    most_stored: int | None = None
 
 
 @dataclass(frozen=True)
@@ -92,8 +97,8 @@ def take_in(
 
     check: `shared.images.check`, or that on another thread.
 
-    Raises NotFound, InvalidInput (TooLarge, UnsupportedMedia) for `source.name`, and Conflict for an object that
-    changed meanwhile.
+    Raises NotFound, InvalidInput (TooLarge, UnsupportedMedia) for `source.name`, LimitReached, and Conflict for an
+    object that changed meanwhile.
     """
     arrival = fetch(source, limits, check)
     row = transactions.run(lambda conn: record(conn, objects, owner_id, arrival))
@@ -122,10 +127,15 @@ def fetch(source: Source, limits: Limits, check: Check = check) -> Arrival:
 
 
 def record(conn: Connection, objects: ObjectStore, owner_id: UUID, arrival: Arrival) -> ImageRow:
-    """Write the image's row and bring its bytes. Raises Conflict when the object is no longer what was fetched."""
+    """Write the image's row and bring its bytes.
+
+    Raises LimitReached, and Conflict when the object is no longer what was fetched.
+    """
     image, source = arrival.image, arrival.source
     # A deletion removes the upload under the same lock, so it either sees the image or is seen by the copy below.
     uploads.lock(conn, owner_id, image.id)
+    if source.most_stored is not None and stored_images.find(conn, owner_id, image.id) is None:
+        uploads.require_room(conn, owner_id, source.most_stored, {image.id: len(image.data)})
     written = stored_images.write(conn, owner_id, image)
     row = stored_images.find(conn, owner_id, image.id)
     assert row is not None

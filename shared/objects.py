@@ -22,8 +22,20 @@ from shared.settings import Settings
 from shared.tables import LOCAL_OWNER
 
 _MISSING = frozenset({"NoSuchKey", "NoSuchObject", "ResourceNotFound"})
+_OF_THE_SERVICE = frozenset(
+    {
+        "SlowDown",
+        "RequestTimeout",
+        "RequestTimeTooSkewed",
+        "InvalidAccessKeyId",
+        "SignatureDoesNotMatch",
+        "ExpiredToken",
+    }
+)
+"""Refusals that say nothing of the object: another time, or with other credentials, it may be read."""
 _ALREADY_THERE = frozenset({"PreconditionFailed", "ConditionalRequestConflict"})
 _GONE_OR_CHANGED = _MISSING | {"PreconditionFailed"}
+UPLOADS = "uploads/"
 _SMALLEST_PART = 5 * 1024 * 1024
 
 
@@ -60,7 +72,7 @@ class ObjectStore:
     """One bucket. Thread-safe; every call blocks on the network and raises Unavailable when the server is away."""
 
     def __init__(self, settings: Settings) -> None:
-        self._bucket = settings.s3_bucket
+        self._bucket, self._foreign = settings.s3_bucket, False
         self._credentials = Credentials(
             settings.s3_access_key, settings.s3_secret_key.get_secret_value(), settings.s3_region
         )
@@ -83,7 +95,7 @@ class ObjectStore:
     def of(self, bucket: str) -> Self:
         """The same server's other bucket."""
         other = copy(self)
-        other._bucket = bucket
+        other._bucket, other._foreign = bucket, True
         return other
 
     def ensure_bucket(self) -> None:
@@ -127,7 +139,7 @@ class ObjectStore:
 
     def get(self, key: str) -> bytes:
         """The whole object. Raises NotFound."""
-        with _answering(key):
+        with _answering(key, self._foreign):
             response = self._client.get_object(self._bucket, key)
             try:
                 return bytes(response.read())
@@ -140,7 +152,7 @@ class ObjectStore:
 
         Raises NotFound. No more than `most` bytes are ever read, whatever the object is.
         """
-        with _answering(key):
+        with _answering(key, self._foreign):
             response = self._client.get_object(self._bucket, key)
             try:
                 headers = response.headers
@@ -153,7 +165,7 @@ class ObjectStore:
 
     def stat(self, key: str) -> ObjectInfo:
         """What the object is. Raises NotFound."""
-        with _answering(key):
+        with _answering(key, self._foreign):
             found = self._client.stat_object(self._bucket, key)
             return ObjectInfo(key, found.content_type or "", found.size or 0, found.etag or "")
 
@@ -233,16 +245,22 @@ def key_of(sha256: str, owner_id: UUID = LOCAL_OWNER) -> str:
 
 def upload_key_of(sha256: str, owner_id: UUID) -> str:
     """`uploads/OWNER/abcd…`: where a client puts bytes by itself, which nobody has checked."""
-    return f"uploads/{owner_id}/{sha256}"
+    return f"{UPLOADS}{owner_id}/{sha256}"
 
 
 @contextmanager
-def _answering(key: str | None = None) -> Iterator[None]:
+def _answering(key: str | None = None, foreign: bool = False) -> Iterator[None]:
+    """foreign: a bucket that is not the service's own, where a refusal is the object's fate and no outage."""
     try:
         yield
     except S3Error as error:
         if key is not None and error.code in _MISSING:
             raise NotFound("object", key) from error
+        if key is not None and foreign and 400 <= error.response.status < 500 and error.code not in _OF_THE_SERVICE:
+            detail = f"The object store does not give out the object {key}: {error.code}."
+            raise NotFound(
+                "object", key, detail=detail, remedy="See what the service may read of the bucket."
+            ) from error
         raise Unavailable("object store", f"The object store answered {error.code}.") from error
     except (urllib3.exceptions.HTTPError, InvalidResponseError, ServerError) as error:
         raise Unavailable("object store") from error

@@ -4,10 +4,10 @@ import math
 import sys
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.errors import InvalidSettings
 
@@ -70,8 +70,8 @@ class Settings(BaseSettings):
     )
     max_queued_jobs: int | None = Field(default=None, ge=0, description="of an owner without a limit of its own")
     max_batch_jobs: int = Field(default=1_000_000, gt=0)
-    import_buckets: tuple[str, ...] = Field(
-        default=(), description="buckets of the object store whose images any owner's batch may name, as a JSON list"
+    import_buckets: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="buckets of the object store, by commas, whose images any owner's batch may name"
     )
     max_wait_seconds: float = Field(default=60.0, ge=0, description="longest long-poll")
     max_event_streams: int = Field(default=1000, gt=0, description="of each gateway process, at any time")
@@ -116,6 +116,18 @@ class Settings(BaseSettings):
 
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @field_validator("import_buckets", mode="before")
+    @classmethod
+    def _by_commas(cls, value: object) -> object:
+        return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("import_buckets")
+    @classmethod
+    def _of_others(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if info.data.get("s3_bucket") in value:
+            raise ValueError("must not name the service's own bucket, which holds every owner's images")
+        return value
 
     @field_validator("heartbeat_seconds")
     @classmethod

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import Connection, exists, func, select, tuple_, update
+from sqlalchemy import Connection, exists, func, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
 from shared.images import CheckedImage
-from shared.objects import ObjectStore, key_of
+from shared.objects import UPLOADS, ObjectStore, key_of
 from shared.tables import images, jobs
 
 
@@ -72,7 +72,12 @@ def delete_old(conn: Connection, age: timedelta, most: int) -> int:
     """Mark images as deleted that were stored longer ago and that no unfinished job needs; how many."""
     needed = exists(
         select(jobs.c.id).where(
-            jobs.c.image_id == images.c.id, jobs.c.owner_id == images.c.owner_id, jobs.c.finished_at.is_(None)
+            or_(
+                jobs.c.image_id == images.c.id,
+                jobs.c.source == func.concat(UPLOADS, images.c.owner_id, "/", images.c.id),
+            ),
+            jobs.c.owner_id == images.c.owner_id,
+            jobs.c.finished_at.is_(None),
         )
     )
     old = (

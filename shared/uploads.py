@@ -4,7 +4,7 @@ A declaration outlives its presigned URL, and its first use as well: whatever th
 removed when the declaration is swept.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -12,8 +12,9 @@ from uuid import UUID
 from sqlalchemy import Connection, delete, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
+from shared.errors import LimitReached
 from shared.objects import ObjectStore, upload_key_of
-from shared.tables import uploads
+from shared.tables import images, uploads
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,11 @@ def declare(conn: Connection, owner_id: UUID, wanted: Collection[Declared], ttl:
     conn.execute(
         statement.on_conflict_do_update(
             index_elements=[uploads.c.owner_id, uploads.c.sha256],
-            set_={name: statement.excluded[name] for name in ("bytes", "media_type", "expires_at")},
+            set_={
+                **{name: statement.excluded[name] for name in ("bytes", "media_type")},
+                # A batch may have asked for more time.
+                "expires_at": func.greatest(uploads.c.expires_at, statement.excluded.expires_at),
+            },
         )
     )
 
@@ -69,6 +74,25 @@ def lock(conn: Connection, owner_id: UUID, sha256: str) -> str | None:
     mine = uploads.c.owner_id == owner_id, uploads.c.sha256 == sha256
     key: str | None = conn.execute(select(uploads.c.object_key).where(*mine).with_for_update()).scalar_one_or_none()
     return key
+
+
+def require_room(conn: Connection, owner_id: UUID, most: int, more: Mapping[str, int]) -> None:
+    """Refuse images, by their ids, of so many bytes each, where the owner would have more than `most`.
+
+    Uploads count from their declaration on. Images that come at once may pass the limit together: one that is kept to
+    within a few of them serves as well. Raises LimitReached.
+    """
+    mine = images.c.owner_id == owner_id, images.c.deleted_at.is_(None)
+    stored = select(func.coalesce(func.sum(images.c.bytes), 0)).where(*mine)
+    expected = select(func.coalesce(func.sum(uploads.c.bytes), 0)).where(
+        uploads.c.owner_id == owner_id,
+        uploads.c.expires_at > func.now(),
+        uploads.c.sha256.not_in(list(more)),
+        uploads.c.sha256.not_in(select(images.c.id).where(*mine)),
+    )
+    taken = sum(conn.execute(part).scalar_one() for part in (stored, expected))
+    if taken + sum(more.values()) > most:
+        raise LimitReached("stored_bytes", most, "bytes of images", "Delete images that are done with.")
 
 
 def sweep(conn: Connection, objects: ObjectStore, most: int) -> int:

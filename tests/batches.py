@@ -39,7 +39,9 @@ class Batches:
 
     def finish(self, batch_id: UUID) -> None:
         with self.engine.begin() as conn:
-            conn.execute(update(tables.batches).where(tables.batches.c.id == batch_id).values(finished_at=func.now()))
+            conn.execute(
+                update(tables.batches).where(tables.batches.c.id == batch_id).values(finished_at=func.now(), counts={})
+            )
 
     def queue(
         self,
@@ -62,7 +64,9 @@ class Batches:
             job_id = jobs.create(conn, jobs.NewJob(image_id, ask or Ask(Task.GCG), owner_id=owner_id))
             conn.execute(update(tables.jobs).where(tables.jobs.c.id == job_id).values(**place))
             # As when failed jobs are queued again.
-            conn.execute(update(tables.batches).where(tables.batches.c.id == batch_id).values(finished_at=None))
+            conn.execute(
+                update(tables.batches).where(tables.batches.c.id == batch_id).values(finished_at=None, counts=None)
+            )
         return job_id
 
     def succeed(self, job_id: UUID, result: Result | None = None) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from structlog.contextvars import bound_contextvars
 
 from shared import jobs
-from shared.errors import InvalidInput, NotFound, Unavailable
+from shared.errors import InvalidInput, LimitReached, NotFound, Unavailable
 from shared.jobs import Message, Run, Timing
 from shared.logs import get_logger, job_context
 from shared.settings import Settings
@@ -106,7 +106,7 @@ class Lifecycle(Generic[In, Out, Record]):
             log.warning("stage.postponed", error=away.detail)
             self._moved(lambda conn: jobs.give_back(conn, run))
             return ()
-        except (InvalidInput, NotFound) as error:
+        except (InvalidInput, NotFound, LimitReached) as error:
             problem = error.to_problem()
             log.warning("stage.failed", error=error.detail)
             self._transactions.run(lambda conn: jobs.fail(conn, run, problem))

@@ -31,6 +31,7 @@ from shared.tasks import Task
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
+_MOST_NAMED, _LONGEST_NAME = 10, 200
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 _REMEDIES = {
@@ -84,7 +85,9 @@ def invalid_input(errors: Sequence[ErrorDetails] | Sequence[Any], *, prefixed: b
         given = first.get("ctx", {}).get("tag")
         detail = "The task is missing." if given is None else f"There is no task {str(given)[:40]!r}."
     if others:
-        detail += f" Also at fault: {', '.join(dict.fromkeys(_field(error, prefixed) for error in others))}."
+        also = list(dict.fromkeys(_field(error, prefixed) for error in others[:_MOST_NAMED]))
+        more = " and more" if len(others) > _MOST_NAMED else ""
+        detail += f" Also at fault: {', '.join(also)}{more}."
     return InvalidInput(name, detail, _remedy(first, name))
 
 
@@ -102,7 +105,8 @@ def _field(error: ErrorDetails, prefixed: bool) -> str:
         # Which of the union it is, inside of a batch's request.
         parts = (parts[0], *parts[2:])
     name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
-    return name.lstrip(".") or "body"
+    # What clients send as the name of a field may be of any length, and hold what no database stores.
+    return name.lstrip(".").replace("\0", "\N{REPLACEMENT CHARACTER}")[:_LONGEST_NAME] or "body"
 
 
 def _of_no_task(error: ErrorDetails) -> bool:

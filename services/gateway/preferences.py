@@ -9,7 +9,9 @@ from services.gateway.gateway import Current, Gateway
 from shared import jobs
 from shared.access import Principal
 
-_PREFERENCE = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*")+')
+# A quote that nobody closes runs to the end, so that no part of a header is read twice.
+_PREFERENCE = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*(?:"|$))+')
+_LONGEST = 1000
 _WAIT = re.compile(r'\s*wait\s*=\s*(?:([0-9]{1,9})|"([0-9]{1,9})")\s*(?:;.*)?', re.IGNORECASE)
 
 
@@ -26,7 +28,7 @@ async def _wait(
 ) -> int | None:
     """Whole seconds, within the server's limit; None without such a preference. One that cannot be read is no error."""
     for header in request.headers.getlist("prefer"):
-        for preference in _PREFERENCE.findall(header):
+        for preference in _PREFERENCE.findall(header[:_LONGEST]):
             if found := _WAIT.fullmatch(preference):
                 return min(int(found[1] or found[2]), int(gateway.settings.max_wait_seconds))
     return None

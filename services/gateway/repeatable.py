@@ -82,6 +82,10 @@ def repeatable(
     """
 
     def decorate(endpoint: Callable[..., Awaitable[T]]) -> Callable[..., Awaitable[Any]]:
+        signature = inspect.signature(endpoint)
+        # What an endpoint without `new_id` makes has no id that was reserved.
+        made = secret_of if "new_id" in signature.parameters else None
+
         @wraps(endpoint)
         async def once(*, sent: _Sent, **arguments: Any) -> Any:
             if sent.key is None:
@@ -90,7 +94,7 @@ def repeatable(
             fingerprint = Fingerprint(request.headers.get("content-type", ""), request.scope["query_string"])
             claimed = await _claim(sent.gateway, request, arguments["caller"], _parsed(sent.key))
             if isinstance(claimed, Kept):
-                return await _repeated(request, fingerprint, claimed, secret_of)
+                return await _repeated(request, fingerprint, claimed, secret_of, made)
             arguments["request"] = Request(request.scope, fingerprint.passing(request.receive))
             if "new_id" in arguments:
                 arguments["new_id"] = claimed.resource_id
@@ -106,7 +110,6 @@ def repeatable(
                 await _write(sent.gateway, idempotency.keep, claimed.token, digest, fingerprint.length, kept)
             return answer
 
-        signature = inspect.signature(endpoint)
         asked = inspect.Parameter("sent", inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[_Sent, Depends(_sent)])
         once.__signature__ = signature.replace(parameters=[*signature.parameters.values(), asked])  # type: ignore[attr-defined]
         return once
@@ -131,16 +134,18 @@ async def _claim(gateway: Gateway, request: Request, caller: Principal, key: str
         return await connection.run_sync(idempotency.claim, caller.owner_id, key, operation, lifetime)
 
 
-async def _repeated(request: Request, fingerprint: Fingerprint, kept: Kept, secret_of: str | None) -> Response:
+async def _repeated(
+    request: Request, fingerprint: Fingerprint, kept: Kept, secret_of: str | None, made: str | None
+) -> Response:
     """The first answer, if this is the same request. No more of it is read than the first one had."""
     await fingerprint.finish(request.receive, kept.request_bytes)
     if (fingerprint.digest(), fingerprint.length) != (kept.fingerprint, kept.request_bytes):
         raise KeyReused("The key came with another body first.")
     if secret_of is not None:
         raise Conflict(
-            f"This request has made the {secret_of} {kept.resource_id}, and showed its secret then.",
+            f"This request has made {f'the {made} {kept.resource_id}' if made else 'a secret'}, and showed it then.",
             field=HEADER,
-            remedy=f"Revoke that {secret_of}, and make another with an Idempotency-Key of its own.",
+            remedy=f"If it was lost, make another {secret_of} with an Idempotency-Key of its own.",
         )
     return Response(kept.answer.body, kept.answer.status, {**kept.answer.headers, REPLAYED: "true"})
 

@@ -6,18 +6,16 @@ The rule that is kept here is that of `shared.stored_images`.
 from collections.abc import Mapping
 from uuid import UUID
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.gateway.gateway import Gateway
 from shared import intake, jobs, stored_images, uploads
 from shared.access import Principal
-from shared.errors import Conflict, InvalidInput, LimitReached, NotFound
+from shared.errors import Conflict, InvalidInput, NotFound
 from shared.images import CheckedImage
 from shared.objects import key_of
 from shared.stored_images import ImageRow
-from shared.tables import images
-from shared.tables import uploads as declared_uploads
 
 
 async def find(gateway: Gateway, owner_id: UUID, image_id: str) -> ImageRow | None:
@@ -82,26 +80,12 @@ async def keep(gateway: Gateway, owner: Principal, image: CheckedImage) -> None:
 
 
 def require_room(connection: Connection, gateway: Gateway, owner: Principal, more: Mapping[str, int]) -> None:
-    """Refuse images, by their ids, of so many bytes each, where the owner would have more than it may.
-
-    Uploads count from their declaration on. Images that come at once may pass the limit together: one that is kept to
-    within a few of them serves as well. Raises LimitReached.
-    """
+    """As `uploads.require_room`, by the owner's limit or the service's."""
     most = owner.limits.stored_bytes
     most = gateway.settings.max_stored_bytes if most is None else most
     if most is None:
         return
-    mine = images.c.owner_id == owner.owner_id, images.c.deleted_at.is_(None)
-    stored = select(func.coalesce(func.sum(images.c.bytes), 0)).where(*mine)
-    expected = select(func.coalesce(func.sum(declared_uploads.c.bytes), 0)).where(
-        declared_uploads.c.owner_id == owner.owner_id,
-        declared_uploads.c.expires_at > func.now(),
-        declared_uploads.c.sha256.not_in(list(more)),
-        declared_uploads.c.sha256.not_in(select(images.c.id).where(*mine)),
-    )
-    taken = sum(connection.execute(part).scalar_one() for part in (stored, expected))
-    if taken + sum(more.values()) > most:
-        raise LimitReached("stored_bytes", most, "bytes of images", "Delete images that are done with.")
+    uploads.require_room(connection, owner.owner_id, most, more)
 
 
 async def record(gateway: Gateway, connection: AsyncConnection, owner_id: UUID, image: CheckedImage) -> bool:

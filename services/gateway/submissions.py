@@ -55,10 +55,8 @@ async def submit(
     image = await _image(gateway, caller, submission)
     new = new_job(gateway, caller, submission.request, image, job_id)
     if isinstance(image, CheckedImage):
-        await storage.keep(gateway, caller, image)
+        await _store(gateway, caller, image, new)
     async with gateway.engine.begin() as connection:
-        if isinstance(image, CheckedImage):
-            await storage.record(gateway, connection, caller.owner_id, image)
         try:
             view, created = await connection.run_sync(_create, new)
         except NotFound as error:
@@ -69,6 +67,15 @@ async def submit(
     else:
         require_same(view, submission.request, submission.image)
     return view, created
+
+
+async def _store(gateway: Gateway, caller: Principal, image: CheckedImage, new: jobs.NewJob) -> None:
+    """Before the job, and for itself: whatever becomes of the job, the image counts and can be deleted."""
+    async with gateway.engine.connect() as connection:
+        await connection.run_sync(jobs.require_room, new)
+    await storage.keep(gateway, caller, image)
+    async with gateway.engine.begin() as connection:
+        await storage.record(gateway, connection, caller.owner_id, image)
 
 
 def require_same(view: jobs.JobView, request: schema.AskRequest, image: bytes | str | None = None) -> None:

@@ -1,6 +1,6 @@
 """Batches: many jobs that came with one request, are watched and steered as one, and give one set of results."""
 
-from shared.batches.creation import INCOMING, create
+from shared.batches.creation import INCOMING, MOST_INVALID, create, too_many_invalid
 from shared.batches.moves import cancel, pause, resume, retry, work_off
 from shared.batches.records import BatchView, JobRow, Line, LineFault, NewBatch, ProblemCount
 from shared.batches.results import Position, error_lines, result_lines
@@ -8,6 +8,7 @@ from shared.batches.views import get, jobs_page, page, require
 
 __all__ = [
     "INCOMING",
+    "MOST_INVALID",
     "BatchView",
     "JobRow",
     "Line",
@@ -26,5 +27,6 @@ __all__ = [
     "result_lines",
     "resume",
     "retry",
+    "too_many_invalid",
     "work_off",
 ]

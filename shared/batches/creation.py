@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.batches.records import LineFault, NewBatch
 from shared.database import notify
-from shared.errors import InvalidInput, InvalidLines, LimitReached, Problem
+from shared.errors import InvalidInput, InvalidLines, LimitReached, Problem, Unavailable
 from shared.ids import uuid7
 from shared.jobs.statements import now, queued
 from shared.states import State
@@ -31,6 +31,9 @@ INCOMING: dict[str, LiteralString] = {
 
 _REPORTED = 100
 """So many wrong lines are told of when a batch is refused for them."""
+
+MOST_INVALID = 100_000
+"""So many lines may be left out of a batch: each is kept, and told of."""
 
 
 async def create(
@@ -54,25 +57,37 @@ def _exists(conn: Connection, batch_id: UUID, owner_id: UUID) -> bool:
     return conn.execute(found).one_or_none() is not None
 
 
+def too_many_invalid() -> InvalidInput:
+    return InvalidInput(
+        "body", f"More than {MOST_INVALID:,} lines are wrong.", "See whether this is a manifest of this service at all."
+    )
+
+
 async def _copy(connection: AsyncConnection, rows: Iterable[bytes]) -> None:
     columns = ", ".join(f"{name} {type_}" for name, type_ in INCOMING.items())
     await connection.execute(text(f"CREATE TEMPORARY TABLE incoming ({columns}) ON COMMIT DROP"))
     driver = (await connection.get_raw_connection()).driver_connection
     assert isinstance(driver, psycopg.AsyncConnection)
-    async with driver.cursor() as cursor, cursor.copy("COPY incoming FROM STDIN WITH (FORMAT csv)") as copy:
-        for block in rows:
-            await copy.write(block)
+    try:
+        async with driver.cursor() as cursor, cursor.copy("COPY incoming FROM STDIN WITH (FORMAT csv)") as copy:
+            for block in rows:
+                await copy.write(block)
+    except psycopg.OperationalError as error:
+        raise Unavailable("database") from error
 
 
 def _create(conn: Connection, new: NewBatch, before: Sequence[LineFault]) -> UUID:
     conn.execute(text("ANALYZE incoming"))
     _lock_images(conn, new.owner_id)
     _name_uploads(conn, new)
-    faults = sorted((*before, *_found(conn, new.owner_id)), key=lambda fault: fault.number)
+    most = MOST_INVALID if new.skip else _REPORTED
+    faults = sorted((*before, *_found(conn, new.owner_id, most + 1)), key=lambda fault: fault.number)
     if faults and not new.skip:
         raise InvalidLines(
             [(fault.number, fault.problem) for fault in faults[:_REPORTED]], more=len(faults) > _REPORTED
         )
+    if len(faults) > MOST_INVALID:
+        raise too_many_invalid()
     if faults:
         conn.execute(text("DELETE FROM incoming WHERE line = ANY(:lines)"), {"lines": [each.number for each in faults]})
     count = conn.execute(text("SELECT count(*) FROM incoming")).scalar_one()
@@ -111,8 +126,11 @@ def _lock_images(conn: Connection, owner_id: UUID) -> None:
     conn.execute(
         text(
             """
-            SELECT 1 FROM images WHERE owner_id = :owner AND deleted_at IS NULL
-            AND id IN (SELECT image_id FROM incoming) ORDER BY id FOR SHARE
+            WITH locked AS MATERIALIZED (
+                SELECT 1 FROM images WHERE owner_id = :owner AND deleted_at IS NULL
+                AND id IN (SELECT image_id FROM incoming) ORDER BY id FOR SHARE
+            )
+            SELECT count(*) FROM locked
             """
         ),
         {"owner": owner_id},
@@ -139,8 +157,8 @@ def _name_uploads(conn: Connection, new: NewBatch) -> None:
     )
 
 
-def _found(conn: Connection, owner_id: UUID) -> list[LineFault]:
-    """What only the database knows to be wrong; of each line its first fault."""
+def _found(conn: Connection, owner_id: UUID, most: int) -> list[LineFault]:
+    """What only the database knows to be wrong; of each line its first fault, and of so many lines at most."""
     rows = conn.execute(
         text(
             """
@@ -153,10 +171,10 @@ def _found(conn: Connection, owner_id: UUID) -> list[LineFault]:
                 ON images.id = incoming.image_id AND images.owner_id = :owner AND images.deleted_at IS NULL
             )
             SELECT * FROM seen
-            WHERE unknown OR first <> line OR box_right > width OR box_bottom > height ORDER BY line
+            WHERE unknown OR first <> line OR box_right > width OR box_bottom > height ORDER BY line LIMIT :most
             """
         ),
-        {"owner": owner_id},
+        {"owner": owner_id, "most": most},
     )
     return [LineFault(row.line, row.custom_id, _judged(row)) for row in rows]
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, and_, null, select, update
 
-from shared.batches.statements import job_of, unfinished
+from shared.batches.statements import counted, job_of, unfinished
 from shared.database import notify
 from shared.errors import Conflict, NotFound
 from shared.jobs import cancel_all
@@ -18,6 +18,7 @@ from shared.tables import batches, jobs
 from shared.webhooks import outbox
 
 _AT_ONCE = 5000
+_UNFINISHED: dict[str, None] = {"finished_at": None, "counts": None}
 _CANCELED, _FAILED = jobs.c.state == State.CANCELED, jobs.c.state == State.FAILED
 
 
@@ -43,7 +44,7 @@ def cancel(conn: Connection, batch_id: UUID, owner_id: UUID) -> None:
 def retry(conn: Connection, batch_id: UUID, owner_id: UUID) -> None:
     """Queue its failed jobs again, with all their time. Raises NotFound, and Conflict if it was cancelled."""
     _refuse_canceled(conn, batch_id, owner_id)
-    conn.execute(update(batches).where(_mine(batch_id, owner_id)).values(retry_at=now, finished_at=null()))
+    conn.execute(update(batches).where(_mine(batch_id, owner_id)).values(retry_at=now, **_UNFINISHED))
     _announce(conn, batch_id)
 
 
@@ -102,7 +103,7 @@ def _settle(conn: Connection) -> None:
     settled = conn.execute(
         update(batches)
         .where(batches.c.finished_at.is_(None), batches.c.retry_at.is_(None), ~left)
-        .values(finished_at=now)
+        .values(finished_at=now, counts=counted(batches.c.id))
         .returning(batches.c.id, batches.c.owner_id, batches.c.state)
     ).all()
     for row in settled:

@@ -1,14 +1,25 @@
 """The clauses that batches share."""
 
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, literal_column
+from sqlalchemy import ColumnElement, and_, cast, func, literal_column, select
+from sqlalchemy.dialects.postgresql import JSONB
 
 from shared.states import State
 from shared.tables import jobs
 
 # Written out and not bound, one by one: each is a range of the index of batch and state.
 unfinished = jobs.c.state.in_([literal_column(f"'{state}'") for state in State if not state.finished])
+
+
+def counted(batch_id: ColumnElement[UUID]) -> ColumnElement[Any]:
+    """State → how many of the batch's jobs are in it, as JSON; states of none are left out."""
+    by_state = (
+        select(jobs.c.state, func.count().label("jobs")).where(job_of(batch_id)).group_by(jobs.c.state).subquery()
+    )
+    found = select(func.coalesce(func.jsonb_object_agg(by_state.c.state, by_state.c.jobs), cast("{}", JSONB)))
+    return found.scalar_subquery()
 
 
 def job_of(batch_id: UUID | ColumnElement[UUID]) -> ColumnElement[bool]:

@@ -5,10 +5,10 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, func, literal, select
 
 from shared.batches.records import BatchView, JobRow, ProblemCount
-from shared.batches.statements import job_of
+from shared.batches.statements import counted, job_of
 from shared.errors import NotFound, Problem
 from shared.jobs.statements import now
 from shared.states import BatchState, State
@@ -64,8 +64,9 @@ def jobs_page(conn: Connection, batch_id: UUID, after: int, limit: int, states: 
 
 
 def _view(conn: Connection, row: Row[Any]) -> BatchView:
-    counted = select(jobs.c.state, func.count().label("jobs")).where(job_of(row.id)).group_by(jobs.c.state)
-    counts = {row.state: row.jobs for row in conn.execute(counted)}
+    counts = row.counts
+    if counts is None:
+        counts = conn.execute(select(counted(literal(row.id)))).scalar_one()
     lately = select(func.count()).where(job_of(row.id), jobs.c.finished_at > now - _LATELY)
     invalid = select(func.count()).where(batch_errors.c.batch_id == row.id)
     finished = conn.execute(lately).scalar_one()

@@ -44,7 +44,7 @@ from shared.jobs.runs import (
     rewind,
     take_in,
 )
-from shared.jobs.schedule import cancel, cancel_all, create, expire, sweep, withdraw_image, withdrawn
+from shared.jobs.schedule import cancel, cancel_all, create, expire, require_room, sweep, withdraw_image, withdrawn
 from shared.jobs.views import get, get_conversation, get_page, get_version
 from shared.states import Outcome, Stage, State
 
@@ -88,6 +88,7 @@ __all__ = [
     "get_version",
     "give_back",
     "renew",
+    "require_room",
     "results_of",
     "retry",
     "rewind",

@@ -21,6 +21,7 @@ from shared.jobs.statements import (
     now,
     queued,
 )
+from shared.objects import upload_key_of
 from shared.states import FINISHED, Outcome, State
 from shared.tables import LOCAL_OWNER, images, jobs
 from shared.webhooks import outbox
@@ -36,7 +37,7 @@ def create(conn: Connection, new: NewJob, conversation_id: UUID | None = None, t
 
     The image's row is locked against `withdraw_image`, so that one either sees the job or is seen here.
     """
-    _require_room(conn, new)
+    require_room(conn, new)
     job_id = new.id or uuid7()
     values = {
         "id": literal(job_id),
@@ -67,8 +68,11 @@ def create(conn: Connection, new: NewJob, conversation_id: UUID | None = None, t
     return job_id
 
 
-def _require_room(conn: Connection, new: NewJob) -> None:
-    """Two that come at once may pass it together: a limit that is kept to within a few jobs serves as well."""
+def require_room(conn: Connection, new: NewJob) -> None:
+    """Two that come at once may pass it together: a limit that is kept to within a few jobs serves as well.
+
+    Raises LimitReached.
+    """
     if new.most_queued is None:
         return
     # The one that would be too many tells; how many there are besides does not matter.
@@ -88,7 +92,7 @@ def cancel(conn: Connection, job_id: UUID, owner_id: UUID | None = None) -> bool
 
 
 def withdraw_image(conn: Connection, image_id: str, owner_id: UUID = LOCAL_OWNER) -> str | None:
-    """Let no job read the image any more: unfinished ones on it are cancelled, results stay.
+    """Let no job read the image, or its upload, any more: unfinished ones on it are cancelled, results stay.
 
     The key of its object, which the caller deletes after the commit if `withdrawn` still says so; None when the owner
     has no such image. Doing it again is harmless, and so is sending the image again.
@@ -99,7 +103,8 @@ def withdraw_image(conn: Connection, image_id: str, owner_id: UUID = LOCAL_OWNER
         .values(deleted_at=func.coalesce(images.c.deleted_at, now))
         .returning(images.c.object_key)
     ).scalar_one_or_none()
-    cancel_all(conn, and_(jobs.c.image_id == image_id, jobs.c.owner_id == owner_id))
+    named = or_(jobs.c.image_id == image_id, jobs.c.source == upload_key_of(image_id, owner_id))
+    cancel_all(conn, and_(named, jobs.c.owner_id == owner_id))
     return key
 
 

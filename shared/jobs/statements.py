@@ -4,7 +4,23 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Row, Text, and_, case, cast, func, literal_column, null, update
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Connection,
+    Row,
+    Text,
+    Uuid,
+    and_,
+    any_,
+    case,
+    cast,
+    func,
+    literal,
+    literal_column,
+    null,
+    update,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql.dml import ReturningUpdate
 
@@ -79,6 +95,10 @@ def close_runs_of(conn: Connection, job_ids: Sequence[UUID], outcome: Outcome) -
     if job_ids:
         conn.execute(
             update(stage_runs)
-            .where(stage_runs.c.job_id.in_(job_ids), stage_runs.c.outcome == Outcome.RUNNING)
+            # One parameter, however many jobs: Postgres takes 65,535.
+            .where(
+                stage_runs.c.job_id == any_(literal(list(job_ids), ARRAY(Uuid))),
+                stage_runs.c.outcome == Outcome.RUNNING,
+            )
             .values(outcome=outcome, finished_at=now)
         )

@@ -2,11 +2,15 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import FailFast, Field
 
 from shared.priority import Priority
 from shared.schema.base import ImageId, Request
 from shared.tasks import Ask, Box, Task
+
+# The first wrong value of a list tells enough: there may be as many as a body has room for.
+_Texts = Annotated[list[str], FailFast()]
+_Boxes = Annotated[list[Box], FailFast()]
 
 
 class GcgAsk(Request):
@@ -21,25 +25,25 @@ class CaptionAsk(Request):
 
 class RefsegAsk(Request):
     task: Literal[Task.REFSEG]
-    expressions: list[str] = Field(description="what to segment, such as 'the dog on the left'")
+    expressions: _Texts = Field(description="what to segment, such as 'the dog on the left'")
 
 
 class RegionCaptionAsk(Request):
     task: Literal[Task.REGION_CAPTION]
-    boxes: list[Box] = Field(description="the regions to describe")
+    boxes: _Boxes = Field(description="the regions to describe")
     prompt: str | None = Field(None, description="an instruction of your own; the paper's when left out")
 
 
 class VqaAsk(Request):
     task: Literal[Task.VQA]
     question: str = Field(description="<box1>, <box2> … in it name the boxes; boxes not named follow at its end")
-    boxes: list[Box] = Field([], description="what the question is about")
+    boxes: _Boxes = Field([], description="what the question is about")
 
 
 class GroundAsk(Request):
     task: Literal[Task.GROUND]
     caption: str
-    phrases: list[str] = Field([], description="words of the caption, in its order; the model chooses when left out")
+    phrases: _Texts = Field([], description="words of the caption, in its order; the model chooses when left out")
 
 
 class Terms(Request):

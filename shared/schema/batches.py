@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from shared.exports import Format
 from shared.priority import Priority
@@ -19,13 +19,29 @@ from shared.schema.asks import (
 )
 from shared.schema.base import ImageId, Request, Response
 from shared.schema.problems import Problem
+from shared.sources import split
 from shared.states import ExportState, State
 from shared.tasks import Task
 
-CustomId = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[^\x00]*$")]
+_MOST_BYTES = 1024
+"""What S3 takes as a key; an index takes a little more as an entry."""
 
 
-S3Uri = Annotated[str, Field(max_length=1200, pattern=r"^s3://[a-z0-9][a-z0-9.-]+/[^\x00]+$")]
+def _short(value: str) -> str:
+    if len(value.encode()) > _MOST_BYTES:
+        raise ValueError(f"it has more than {_MOST_BYTES:,} bytes in UTF-8")
+    return value
+
+
+def _of_short_key(value: str) -> str:
+    _short(split(value)[1])
+    return value
+
+
+CustomId = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[^\x00]*$"), AfterValidator(_short)]
+S3Uri = Annotated[
+    str, Field(max_length=1200, pattern=r"^s3://[a-z0-9][a-z0-9.-]+/[^\x00]+$"), AfterValidator(_of_short_key)
+]
 
 
 class OnAnyImage(Request):

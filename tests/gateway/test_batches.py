@@ -174,6 +174,56 @@ async def test_terms_are_the_batchs_and_not_its_jobs(api: httpx.AsyncClient, bac
     assert nothing_stored(backstage)
 
 
+async def test_what_a_field_may_hold_comes_back_as_it_was(api: httpx.AsyncClient) -> None:
+    image = await store(api)
+    names = ["a\rb", 'quo"ted', "c,o\tm\nma", "\\N", "ü" * 512, " "]
+    created = await submit(api, manifest([{"custom_id": name, "image_id": image, "task": "gcg"} for name in names]))
+    assert created.status_code == 201, created.text
+    listed = (await api.get(created.json()["links"]["jobs"])).json()["jobs"]
+    assert [job["custom_id"] for job in listed] == names
+
+
+@pytest.mark.parametrize(
+    ("line", "field"),
+    [
+        ({"custom_id": "ü" * 513}, "custom_id"),
+        ({"image_id": None, "s3_uri": "s3://photos/" + "ü" * 513, "task": "gcg"}, "s3_uri"),
+        ({"a\0b": 1}, "a\N{REPLACEMENT CHARACTER}b"),
+        ({"task": "refseg", "expressions": [1] * 100_000}, "expressions[0]"),
+        ({"x" * 100_000: 1}, "x" * 200),
+    ],
+)
+async def test_a_line_is_told_of_in_few_words_whatever_it_holds(
+    api: httpx.AsyncClient, line: dict[str, Any], field: str
+) -> None:
+    image = await store(api)
+    good = {"image_id": image, "task": "gcg"}
+    wrong = {name: value for name, value in (good | line).items() if value is not None}
+    batch = (await submit(api, manifest([good, wrong]), on_invalid="skip")).json()
+    assert (batch["jobs"], batch["invalid_lines"]) == (1, 1)
+    (told,) = lines_of(await api.get(batch["links"]["errors"]))
+    assert told["error"]["field"] == field
+    assert len(told["error"]["detail"]) < 1000
+
+
+async def test_of_many_wrong_lines_a_hundred_are_told(api: httpx.AsyncClient, backstage: Backstage) -> None:
+    for wrong in ({"image_id": "0" * 64, "task": "gcg"}, {"task": "gcg"}):
+        refused = (await submit(api, manifest([wrong]) * 300)).json()
+        assert [line["line"] for line in refused["lines"]] == list(range(1, 101))
+        assert "at least 99 more" in refused["detail"]
+    assert nothing_stored(backstage)
+
+
+async def test_what_a_finished_batch_counts_is_kept(api: httpx.AsyncClient, backstage: Backstage) -> None:
+    created = await submit(api, manifest([{"image_id": await store(api), "task": "gcg"}]) * 2)
+    url = created.headers["Location"]
+    await api.post(f"{url}/cancel")
+    work_off(backstage)
+    with backstage.engine.connect() as connection:
+        assert connection.execute(select(batch_table.c.counts)).scalar_one() == {"canceled": 2}
+    assert (await api.get(url)).json()["counts"]["canceled"] == 2
+
+
 async def test_a_manifest_of_nothing_is_refused(api: httpx.AsyncClient, backstage: Backstage) -> None:
     for body, options in ((b"", {}), (b"\n\n", {}), (b"{}\n", {"on_invalid": "skip"})):
         refused = await submit(api, body, **options)
@@ -442,3 +492,10 @@ async def test_a_finished_batch_is_told_of_once(api: httpx.AsyncClient, backstag
     of_job, of_batch = (row.payload["data"] for row in told)
     assert (of_job["id"], of_job["batch_id"], of_job["custom_id"]) == (job["id"], batch["id"], "a")
     assert (of_batch["id"], of_batch["state"]) == (batch["id"], "finished")
+
+
+async def test_a_key_that_s3_would_not_take_is_refused(api: httpx.AsyncClient, settings: Settings) -> None:
+    (bucket,) = settings.import_buckets
+    for key, status in (("ü" * 512, 201), ("ü" * 513, 422)):
+        answer = await submit(api, manifest([{"s3_uri": f"s3://{bucket}/{key}", "task": "gcg"}]))
+        assert answer.status_code == status, answer.text

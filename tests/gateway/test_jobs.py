@@ -8,11 +8,13 @@ from uuid import UUID
 import httpx
 import pytest
 
+from services.gateway.app import create_app
 from shared import jobs, tables
 from shared.errors import InvalidInput
 from shared.jobs import Answer, Result, Stage
 from shared.objects import key_of
 from shared.schema import Job
+from tests.gateway.conftest import Contents
 
 pytestmark = pytest.mark.anyio
 
@@ -166,14 +168,27 @@ async def test_a_canceled_job_is_seen_as_that(api, backstage, png) -> None:
     assert (canceled.state, canceled.error, canceled.result) == ("canceled", None, None)
 
 
-async def test_a_job_whose_transaction_fails_leaves_no_row(api, backstage, png) -> None:
+async def test_a_job_whose_transaction_fails_leaves_its_image_whole(api, backstage, png) -> None:
+    """It counts as stored, and whoever sent it may delete it: bytes without a row nobody would find."""
     with backstage.engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE jobs ADD CONSTRAINT none_of_these CHECK (task <> 'gcg')")
     answer = await api.post("/jobs", files={"image": ("a.png", png)}, data={"task": "gcg"})
     assert answer.status_code == 500
     contents = backstage.contents()
-    assert (contents.images, contents.jobs) == (0, 0)
-    assert contents.objects == (key_of(sha256(png).hexdigest()),)
+    assert (contents.images, contents.jobs) == (1, 0)
+    image_id = sha256(png).hexdigest()
+    assert contents.objects == (key_of(image_id),)
+    assert (await api.delete(f"/images/{image_id}")).status_code == 204
+    assert backstage.contents().objects == ()
+
+
+async def test_a_job_too_many_leaves_nothing(settings, backstage, png) -> None:
+    app = create_app(settings.model_copy(update={"max_queued_jobs": 0}))
+    transport = httpx.ASGITransport(app)
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://x") as api:
+        refused = await api.post("/jobs", files={"image": ("a.png", png)}, data={"task": "gcg"})
+    assert (refused.status_code, refused.json()["field"]) == (429, "queued_jobs")
+    assert backstage.contents() == Contents()
 
 
 async def test_an_image_that_the_object_store_does_not_take_leaves_no_row(api, app, backstage, png) -> None:

@@ -52,7 +52,7 @@ ROUTES = {
     ("get", "/webhooks/{webhook_id}"): _GUARDED | {"200", "404", "422", "503"},
     ("patch", "/webhooks/{webhook_id}"): _GUARDED | {"200", "404", "413", "415", "422", "503"},
     ("delete", "/webhooks/{webhook_id}"): _GUARDED | {"204", "404", "422", "503"},
-    ("post", "/webhooks/{webhook_id}/rotate"): _GUARDED | {"200", "404", "422", "503"},
+    ("post", "/webhooks/{webhook_id}/rotate"): _GUARDED | {"200", "404", "409", "422", "503"},
     ("post", "/webhooks/{webhook_id}/test"): _GUARDED | {"202", "404", "409", "422", "503"},
     ("get", "/webhooks/{webhook_id}/deliveries"): _GUARDED | {"200", "404", "422", "503"},
     ("get", "/healthz"): {"200"},
@@ -66,6 +66,9 @@ REPEATABLE = {
     "/conversations/{conversation_id}/turns",
     "/keys",
     "/webhooks",
+    "/webhooks/{webhook_id}/rotate",
+    "/webhooks/{webhook_id}/test",
+    "/batches/{batch_id}/retry",
 }
 
 

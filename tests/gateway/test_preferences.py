@@ -74,6 +74,10 @@ async def test_a_put_of_what_is_there_waits_too(api, app, backstage, image_id) -
         (["wait=1.5"], None),
         (["awaits=1"], None),
         (['"'], None),
+        (['"a, wait=0'], None),
+        # Nobody has so much to prefer; a quote that is never closed must not be looked at again and again.
+        (['\\"' * 400_000], None),
+        (["x" * 1_000 + ", wait=0"], None),
     ],
 )
 async def test_only_a_wait_that_can_be_read_is_applied(api, image_id, prefer: list[str], applied: str | None) -> None:

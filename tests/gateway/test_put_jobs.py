@@ -102,8 +102,8 @@ async def test_an_id_that_another_owner_uses_is_not_found(app: FastAPI, backstag
     assert answers[1].json()["detail"] == f"There is no job {job_id}."
     assert answers[2].json()["state"] == "queued"
     contents = backstage.contents()
-    # Nothing of the refused request is left but the bytes of its image, which are kept first, as in any upload.
-    assert (contents.jobs, contents.images) == (1, 1)
+    # Nothing of the refused request is left but its image, which is stored for itself and is its owner's.
+    assert (contents.jobs, contents.images) == (1, 2)
 
 
 @pytest.mark.parametrize("job_id", ["mine", "0198c0de", str(UUID(int=7)) + "0"])

@@ -92,6 +92,15 @@ async def test_a_deleted_webhook_is_gone(api) -> None:
     assert (await api.delete(url)).status_code == 404
 
 
+async def test_a_secret_is_rotated_once_under_a_key(api) -> None:
+    made = await registered(api)
+    key = {"Idempotency-Key": "once"}
+    first = await api.post(f"/webhooks/{made['id']}/rotate", headers=key)
+    again = await api.post(f"/webhooks/{made['id']}/rotate", headers=key)
+    assert (first.status_code, again.status_code, again.json()["field"]) == (200, 409, "Idempotency-Key")
+    assert "secret" not in again.json()
+
+
 async def test_a_rotated_secret_is_another_one(api) -> None:
     made = await registered(api)
     answer = await api.post(f"/webhooks/{made['id']}/rotate")

@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 from services.scheduler.cleaning import CHUNK, Cleaner
 from services.scheduler.loop import Scheduler
+from shared import jobs
 from shared.objects import key_of, upload_key_of
 from shared.settings import Settings
+from shared.states import State
 from shared.tables import LOCAL_OWNER
 from tests.storehouse import Storehouse, id_of, png
 
@@ -93,3 +95,19 @@ def test_the_scheduler_cleans_as_it_sweeps(storehouse: Storehouse) -> None:
         scheduler.stop()
         running.join()
     assert not storehouse.objects.exists(upload_key_of(id_of(png(1)), LOCAL_OWNER))
+
+
+def test_an_image_is_kept_for_a_job_that_names_it_by_its_upload(storehouse: Storehouse) -> None:
+    """As a batch's second job on it does, before its turn has come; a deletion cancels that job."""
+    image_id = storehouse.store(png(), days_ago=2)
+    job_id = storehouse.submit(image_id)
+    by_upload = "UPDATE jobs SET image_id = NULL, source = :source"
+    storehouse.change(by_upload, source=upload_key_of(image_id, LOCAL_OWNER))
+    settings = storehouse.settings.model_copy(update={"image_retention_days": 1.0})
+    clean(settings)
+    assert storehouse.find(image_id) is not None
+    storehouse.withdraw(image_id)
+    with storehouse.engine.connect() as connection:
+        job = jobs.get(connection, job_id)
+    assert job is not None
+    assert job.state is State.CANCELED

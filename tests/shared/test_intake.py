@@ -5,9 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from shared import intake, stored_images, uploads
-from shared.errors import Conflict, InvalidInput, NotFound, TooLarge, UnsupportedMedia
+from shared.errors import Conflict, InvalidInput, LimitReached, NotFound, TooLarge, UnsupportedMedia
 from shared.intake import Source
 from shared.objects import ObjectStore, key_of
 from shared.tables import LOCAL_OWNER
@@ -206,3 +207,32 @@ def test_the_declaration_limits_what_is_read(storehouse: Storehouse) -> None:
         storehouse.take_in(source)
     with pytest.raises(TooLarge):
         storehouse.take_in(replace(source, declared=None))
+
+
+def test_what_nobody_declared_counts_before_it_is_taken_in(storehouse: Storehouse) -> None:
+    first, second = png(1), png(2)
+    for number, data in enumerate((first, second)):
+        storehouse.objects.put(f"folder/{number}.png", data, "image/png")
+    sources = [Source(storehouse.objects, f"folder/{n}.png", "key", most_stored=len(first) + 10) for n in range(2)]
+    assert storehouse.take_in(sources[0]).id == id_of(first)
+    with pytest.raises(LimitReached):
+        storehouse.take_in(sources[1])
+    assert storehouse.find(id_of(second)) is None
+    assert key_of(id_of(second)) not in set(storehouse.objects.keys())
+    assert storehouse.take_in(sources[0]).id == id_of(first), "what is stored already takes no room"
+
+
+def test_a_declaration_that_comes_again_takes_no_time_away(storehouse: Storehouse) -> None:
+    data = png()
+    storehouse.upload(data)
+    storehouse.change("UPDATE uploads SET expires_at = now() + interval '7 days'")
+    storehouse.upload(data)
+    assert storehouse.run(
+        lambda conn: conn.execute(text("SELECT expires_at > now() + interval '6 days' FROM uploads")).scalar_one()
+    )
+
+
+def test_an_object_that_is_not_given_out_is_the_jobs_fault_and_no_outage(storehouse: Storehouse) -> None:
+    with pytest.raises(NotFound) as refused:
+        storehouse.take_in(Source(storehouse.objects.of("there-is-no-such-bucket"), "a.png", "s3_uri"))
+    assert "a.png" in refused.value.detail

@@ -95,3 +95,11 @@ def test_a_process_with_wrong_settings_says_so_in_one_line_without_the_value() -
     assert done.stderr.count("\n") == 1
     assert "GLAMM_DATABASE_URL" in done.stderr
     assert "hunter2" not in done.stderr
+
+
+def test_buckets_stand_between_commas_and_the_services_own_is_none_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLAMM_IMPORT_BUCKETS", "photos, archive,")
+    assert Settings().import_buckets == ("photos", "archive")
+    monkeypatch.setenv("GLAMM_IMPORT_BUCKETS", "photos,glamm")
+    with pytest.raises(ValidationError, match="every owner's images"):
+        Settings()

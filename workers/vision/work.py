@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from shared import intake, jobs, limits
+from shared import access, intake, jobs, limits
 from shared.errors import NotFound
 from shared.features import GLOBAL, LEVELS, SAM, FeatureStore, region_part
 from shared.images import decode
@@ -53,6 +53,7 @@ class VisionWork(Work[VisionItem, Encoded, None]):
         self._features = features
         self._image_limits = limits.of_images(settings)
         self._request_limits = limits.of_requests(settings)
+        self._most_stored = settings.max_stored_bytes
 
     def take_in(self, run: Run, transactions: Transactions) -> Run:
         """Jobs of a batch may be on images that were only named: the first to come makes them the owner's.
@@ -72,7 +73,9 @@ class VisionWork(Work[VisionItem, Encoded, None]):
     def _stored(self, run: Run, source: str, transactions: Transactions) -> ImageRow:
         bucket, key = split(source)
         if bucket is not None:
-            elsewhere = intake.Source(self._objects.of(bucket), key, "s3_uri")
+            most = transactions.run(lambda conn: access.limits_of(conn, run.owner_id)).stored_bytes
+            most = self._most_stored if most is None else most
+            elsewhere = intake.Source(self._objects.of(bucket), key, "s3_uri", most_stored=most)
             return intake.take_in(transactions, self._objects, run.owner_id, elsewhere, self._image_limits)
         image_id = key.rpartition("/")[2]
         image = intake.first_use(transactions, self._objects, run.owner_id, image_id, self._image_limits)

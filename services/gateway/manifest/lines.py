@@ -4,11 +4,12 @@ import codecs
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from shared.errors import InvalidInput
+from shared.errors import InvalidInput, TooLarge
 
 MAX_LINE_BYTES = 1024 * 1024
 _OTHER_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _MARK = codecs.BOM_UTF8
+_MOST_LINES = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ class Lines:
 
     def _cut(self) -> Iterator[RawLine]:
         self._number += 1
+        if self._number > _MOST_LINES:
+            raise TooLarge("body", f"The manifest has more than {_MOST_LINES:,} lines.", "Send several.")
         data, too_long = bytes(self._held), self._too_long
         self._held.clear()
         self._too_long = False

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Self
 
-from shared.batches import INCOMING, Line, LineFault
-from shared.errors import InvalidInput, TooLarge
+from shared.batches import INCOMING, MOST_INVALID, Line, LineFault, too_many_invalid
+from shared.errors import TooLarge
 from shared.ids import uuid7
 from shared.tasks import Box
 
@@ -20,7 +20,6 @@ _IN_MEMORY = 4 * 1024 * 1024
 _BLOCK = 256 * 1024
 MOST_FAULTS = 100
 """So many wrong lines end the reading of a manifest that is refused for any."""
-_MOST_KEPT_FAULTS = 100_000
 
 
 class Spool:
@@ -32,6 +31,9 @@ class Spool:
     def __init__(self, most: int, skip: bool) -> None:
         self._most, self._skip = most, skip
         self._file = tempfile.SpooledTemporaryFile(_IN_MEMORY, "w+b")  # noqa: SIM115 -- closed by `close`
+        self._buffer = io.StringIO()
+        # Of what ends a line the writer puts into quotes what stands in a field: a carriage return, too.
+        self._rows = csv.writer(self._buffer, lineterminator="\r\n")
         self.faults: list[LineFault] = []
         self.rows = 0
 
@@ -46,31 +48,34 @@ class Spool:
     @property
     def refused(self) -> bool:
         """So much is wrong that reading on would tell nobody more."""
-        return len(self.faults) >= (_MOST_KEPT_FAULTS if self._skip else MOST_FAULTS)
+        return len(self.faults) >= (MOST_INVALID + 1 if self._skip else MOST_FAULTS)
 
     def add(self, lines: Iterable[Line | LineFault]) -> None:
         """Keep them. Raises TooLarge when there are too many, InvalidInput when too many are wrong to be reported."""
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
         for line in lines:
             if isinstance(line, LineFault):
                 self.faults.append(line)
                 if self._skip and self.refused:
-                    raise InvalidInput(
-                        "body", f"{_MOST_KEPT_FAULTS:,} lines are wrong.", "See whether this is a manifest at all."
-                    )
-            else:
-                writer.writerow(_row(line))
-                self.rows += 1
-        if self.rows > self._most:
-            raise TooLarge("body", f"The batch has more than {self._most:,} jobs.", f"Send at most {self._most:,}.")
-        self._file.write(buffer.getvalue().encode())
+                    raise too_many_invalid()
+                continue
+            self._rows.writerow(_row(line))
+            self.rows += 1
+            if self.rows > self._most:
+                raise TooLarge("body", f"The batch has more than {self._most:,} jobs.", f"Send at most {self._most:,}.")
+            if self._buffer.tell() > _BLOCK:
+                self._flush()
 
     def blocks(self) -> Iterator[bytes]:
         """What was kept."""
+        self._flush()
         self._file.seek(0)
         while block := self._file.read(_BLOCK):
             yield block
+
+    def _flush(self) -> None:
+        self._file.write(self._buffer.getvalue().encode())
+        self._buffer.seek(0)
+        self._buffer.truncate()
 
 
 def _row(line: Line) -> tuple[object, ...]:

@@ -176,6 +176,7 @@ async def resume_batch(batch_id: UUID, request: Request, gateway: Current, calle
 
 
 @router.post("/batches/{batch_id}/retry", responses=_STEERED)
+@repeatable()
 async def retry_batch(batch_id: UUID, request: Request, gateway: Current, caller: Writer) -> schema.Batch:
     """Queue the jobs that have failed once more, and only those."""
     return await _steered(gateway, request, batch_id, caller, batches.retry)

@@ -120,9 +120,13 @@ async def delete_webhook(webhook_id: UUID, gateway: Current, caller: Writer) -> 
 
 @router.post(
     "/webhooks/{webhook_id}/rotate",
-    responses={200: openapi.example("A new secret", examples.CREATED_WEBHOOK), **openapi.guarded(404, 422, 503)},
+    responses={
+        200: openapi.example("A new secret", examples.CREATED_WEBHOOK),
+        **openapi.guarded(404, 409, 422, 503, conflict=openapi.KEY_MADE),
+    },
 )
-async def rotate_secret(webhook_id: UUID, gateway: Current, caller: Writer) -> schema.CreatedWebhook:
+@repeatable(secret_of="secret")
+async def rotate_secret(webhook_id: UUID, request: Request, gateway: Current, caller: Writer) -> schema.CreatedWebhook:
     """Give a webhook a new secret. For 24 hours deliveries are signed with the one before, too."""
     async with gateway.engine.begin() as connection:
         rotated = await connection.run_sync(endpoints.rotate, webhook_id, caller.owner_id)
@@ -136,7 +140,8 @@ async def rotate_secret(webhook_id: UUID, gateway: Current, caller: Writer) -> s
     status_code=status.HTTP_202_ACCEPTED,
     responses={202: openapi.example("On its way", examples.TEST_DELIVERY), **openapi.guarded(404, 409, 422, 503)},
 )
-async def test_webhook(webhook_id: UUID, gateway: Current, caller: Writer) -> schema.Delivery:
+@repeatable()
+async def test_webhook(webhook_id: UUID, request: Request, gateway: Current, caller: Writer) -> schema.Delivery:
     """Send an event `webhook.test` now, whatever the webhook subscribes to. Its log says what came of it."""
     async with gateway.engine.begin() as connection:
         delivery_id = await connection.run_sync(endpoints.test, webhook_id, caller.owner_id)

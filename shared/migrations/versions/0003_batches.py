@@ -47,8 +47,15 @@ def upgrade() -> None:
             nullable=True,
             comment="since when none of its jobs is unfinished",
         ),
+        sa.Column(
+            "counts",
+            postgresql.JSONB(none_as_null=True),
+            nullable=True,
+            comment="its jobs by state, of a finished one: they change no more",
+        ),
         sa.CheckConstraint("state IN ('running', 'paused', 'canceled')", name=op.f("ck_batches_state_known")),
         sa.CheckConstraint("jobs >= 0", name=op.f("ck_batches_jobs_not_negative")),
+        sa.CheckConstraint("num_nulls(finished_at, counts) IN (0, 2)", name=op.f("ck_batches_finished_has_counts")),
         sa.ForeignKeyConstraint(["owner_id"], ["owners.id"], name=op.f("fk_batches_owner_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_batches")),
     )
@@ -83,6 +90,18 @@ def upgrade() -> None:
         ["owner_id", sa.text("priority DESC"), "created_at", "id"],
         postgresql_where=sa.text("state = 'queued' AND batch_id IS NULL"),
     )
+    op.create_index(
+        "ix_jobs_batch_head",
+        "jobs",
+        ["batch_id", "line"],
+        postgresql_where=sa.text("state = 'queued' AND batch_id IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_jobs_waits_for",
+        "jobs",
+        ["source"],
+        postgresql_where=sa.text("finished_at IS NULL AND source IS NOT NULL"),
+    )
     op.create_index("ix_jobs_batch_state", "jobs", ["batch_id", "state", "line"], postgresql_where=_OF_BATCH)
     op.create_index("uq_jobs_line", "jobs", ["batch_id", "line"], unique=True, postgresql_where=_OF_BATCH)
     op.create_index(
@@ -97,7 +116,14 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("DELETE FROM jobs WHERE batch_id IS NOT NULL OR image_id IS NULL")
-    for name in ("ix_jobs_batch_finished", "uq_jobs_custom_id", "uq_jobs_line", "ix_jobs_batch_state"):
+    for name in (
+        "ix_jobs_batch_finished",
+        "uq_jobs_custom_id",
+        "uq_jobs_line",
+        "ix_jobs_batch_state",
+        "ix_jobs_waits_for",
+        "ix_jobs_batch_head",
+    ):
         op.drop_index(name, "jobs")
     op.drop_index("ix_jobs_admission", "jobs")
     op.create_index(

@@ -5,7 +5,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from shared import jobs
 from shared.errors import NotFound, Problem, Unavailable
@@ -325,3 +325,20 @@ def test_a_run_cannot_complete_a_stage_it_is_not_in(
         with pytest.raises(ValueError, match="vision"):
             jobs.rewind(conn, run, "global", 5)
         assert jobs.renew(conn, [], LEASE) == set()
+
+
+def test_more_jobs_are_cancelled_at_once_than_a_statement_has_parameters(engine: Engine, new_job: NewJob) -> None:
+    with engine.begin() as conn:
+        job_id = jobs.create(conn, new_job)
+        conn.execute(
+            text(
+                """
+                INSERT INTO jobs (id, image_id, task, expires_at, owner_id)
+                SELECT gen_random_uuid(), image_id, task, expires_at, owner_id
+                FROM jobs CROSS JOIN generate_series(1, 70000) WHERE id = :id
+                """
+            ),
+            {"id": job_id},
+        )
+        jobs.withdraw_image(conn, new_job.image_id)
+        assert conn.execute(text("SELECT count(*) FROM jobs WHERE state = 'canceled'")).scalar_one() == 70_001
