@@ -72,8 +72,8 @@ def can_see(told: Told) -> list[Part]:
 
 
 def from_left_to_right(told: Told) -> list[Part]:
-    """From left to right, there is a red apple, a dog and a car."""
-    return ["from left to right, there", told.mentions[0].verb, *listed([mention.named] for mention in told.mentions)]
+    """From left to right, there is a red apple at the top left, a dog in the middle and a car on the right."""
+    return ["from left to right, there", told.mentions[0].verb, *listed(_items(told))]
 
 
 def counted_first(told: Told) -> list[Part]:
@@ -128,17 +128,15 @@ def two_sentences(told: Told) -> list[Part] | None:
 
 
 def first_and_then(told: Told) -> list[Part] | None:
-    """First there is a red apple, then two dogs and then a car."""
+    """First there is a red apple at the top left, then two dogs and then a car on the right."""
     if len(told.mentions) < 2:
         return None
-    first, *others = told.mentions
-    runs: list[list[Part]] = [[f"first there {first.verb}", first.named]]
-    runs += [["then", mention.named] for mention in others]
-    return listed(runs)
+    first, *others = _items(told)
+    return listed([[f"first there {told.mentions[0].verb}", *first], *(["then", *item] for item in others)])
 
 
 def related(told: Told) -> list[Part] | None:
-    """A red apple is to the left of a dog. Behind a car, there is a bus. There is also a cat on the right."""
+    """A red apple at the top is to the left of a dog. Behind a car on the right, there is a bus."""
     parts, index, pairs = list[Part](), 0, 0
     while index < len(told.mentions):
         parts += ["."] if parts else []
@@ -182,11 +180,13 @@ def _pair(told: Told, index: int) -> list[Part] | None:
         return None
     relation = relations.choose(found, told.scene, told.usage, told.rng)
     words = relation.words(told.rng)
+    # Where the other one is, the relation tells.
+    (placed,) = _items(told, pair[:1])
     if relation.subject == second:
-        return [words, pair[0].named, ", there is", pair[1].named]
+        return [words, *placed, ", there is", pair[1].named]
     if chance(0.3, told.rng):
-        return ["there is", pair[0].named, words, pair[1].named]
-    return [pair[0].named, "is", words, pair[1].named]
+        return ["there is", *placed, words, pair[1].named]
+    return [*placed, "is", words, pair[1].named]
 
 
 BARE: dict[Plan, float] = {

@@ -96,7 +96,8 @@ def test_places_that_are_said_are_right(told: list[tuple[Scene, GroundedCaption]
     for scene, said in told:
         members = dict(named(scene, said))
         for phrase in said.phrases:
-            place = re.match(rf"(?: is| are)? ({PLACES})(?=,|\.| and )", said.text[phrase.end :])
+            behind = said.text[phrase.end :]
+            place = re.match(rf"(?: is| are)? ({PLACES})(?=,|\.| and | is | (?:{ANY_RELATION}) )", behind)
             if place and phrase.text in members:
                 # "Two dogs at the top left": all of them are.
                 assert {scene.objects[index].position for index in members[phrase.text]} == {place[1]}, said.text
@@ -112,11 +113,11 @@ def test_relations_that_are_said_hold(told: list[tuple[Scene, GroundedCaption]])
             if one.text not in members or two.text not in members:
                 continue
             between = said.text[one.end : two.start]
-            forward = re.fullmatch(rf" (?:is )?({ANY_RELATION}) ", between)
+            forward = re.fullmatch(rf" (?:(?:{PLACES}) )?(?:is )?({ANY_RELATION}) ", between)
             backward = re.search(rf"({ANY_RELATION}) $", said.text[: one.start], re.IGNORECASE)
             if forward:
                 assert holds(scene, relation_of(forward[1]), members[one.text][0], members[two.text][0]), said.text
-            elif backward and between == ", there is ":
+            elif backward and re.fullmatch(rf"(?: (?:{PLACES}))?, there is ", between):
                 assert holds(scene, relation_of(backward[1]), members[two.text][0], members[one.text][0]), said.text
             checked += bool(forward or backward)
     assert checked > 50
