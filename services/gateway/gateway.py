@@ -19,6 +19,7 @@ from services.gateway.keyring import Keyring
 from services.gateway.streams import Streams
 from services.gateway.texts import Texts
 from services.gateway.watcher import Watcher
+from services.gateway.written import Written
 from shared import jobs, tasks
 from shared import limits as limit
 from shared.database import create_async_engine, create_engine, listen
@@ -51,6 +52,7 @@ class Gateway:
     texts: Texts
     streams: Streams
     keyring: Keyring
+    written: Written
     network: ThreadPoolExecutor
     pictures: ThreadPoolExecutor
 
@@ -145,6 +147,7 @@ async def opened(settings: Settings) -> AsyncIterator[Gateway]:
             texts=texts,
             streams=Streams(settings.max_event_streams),
             keyring=Keyring(settings, engine),
+            written=Written(),
             network=network,
             pictures=pictures,
         )

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, and_, case, func, literal, null, select, tuple_
+from sqlalchemy import Connection, Row, and_, bindparam, case, func, literal, null, select, tuple_
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from shared.errors import Problem
@@ -50,6 +50,9 @@ _WHOLE = select(
     case((jobs.c.state == State.SUCCEEDED, result_json(jobs.c.id)), else_=null()).label("result"),
 ).outerjoin(images, _ON_IMAGE)
 """All of a job in one statement: clients ask for jobs again and again, and most of what that costs is round trips."""
+_VERSION_OF = select(*_VERSION, *_POSITION).where(
+    jobs.c.id == bindparam("job_id"), jobs.c.owner_id == bindparam("owner_id")
+)
 
 
 def get(conn: Connection, job_id: UUID, owner_id: UUID | None = None) -> JobView | None:
@@ -77,8 +80,7 @@ def get(conn: Connection, job_id: UUID, owner_id: UUID | None = None) -> JobView
 
 def get_version(conn: Connection, job_id: UUID, owner_id: UUID) -> str | None:
     """The `version` that `get` would give the owner's job, from its row alone; None when there is no such job."""
-    statement = select(*_VERSION, *_POSITION).where(jobs.c.id == job_id, jobs.c.owner_id == owner_id)
-    row = conn.execute(statement).one_or_none()
+    row = conn.execute(_VERSION_OF, {"job_id": job_id, "owner_id": owner_id}).one_or_none()
     if row is None:
         return None
     return _version(row, _queue_position(conn, row) if row.state == State.QUEUED else None)

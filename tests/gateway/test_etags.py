@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+import httpx
 import pytest
 from sqlalchemy import event
 
@@ -59,9 +60,9 @@ async def test_a_place_in_the_queue_is_news(api, backstage, png, job_id) -> None
     assert (moved.status_code, moved.json()["queue_position"]) == (200, 1)
 
 
-async def test_a_job_that_is_known_costs_one_row(api, app, backstage, job_id, result) -> None:
+async def test_a_job_that_is_known_or_was_written_before_costs_one_row(api, app, backstage, job_id, result) -> None:
     backstage.succeed(job_id, result)
-    tag = (await api.get(f"/jobs/{job_id}")).headers["ETag"]
+    first = await api.get(f"/jobs/{job_id}")
     statements: list[str] = []
 
     def note(_connection, _cursor, statement, *_) -> None:
@@ -70,9 +71,21 @@ async def test_a_job_that_is_known_costs_one_row(api, app, backstage, job_id, re
 
     engine = app.state.gateway.engine.sync_engine
     event.listen(engine, "before_cursor_execute", note)
-    assert (await api.get(f"/jobs/{job_id}", headers={"If-None-Match": tag})).status_code == 304
+    known = await api.get(f"/jobs/{job_id}", headers={"If-None-Match": first.headers["ETag"]})
+    again = await api.get(f"/jobs/{job_id}")
     event.remove(engine, "before_cursor_execute", note)
-    assert [("FROM jobs" in statement, "JOIN" in statement) for statement in statements] == [(True, False)]
+    assert known.status_code == 304
+    assert (again.content, again.headers["ETag"]) == (first.content, first.headers["ETag"])
+    assert [("FROM jobs" in statement, "JOIN" in statement) for statement in statements] == [(True, False)] * 2
+
+
+async def test_links_are_those_of_the_proxy_that_asks(app, backstage, job_id, result) -> None:
+    backstage.succeed(job_id, result)
+    for root in ("", "/glamm"):
+        transport = httpx.ASGITransport(app, root_path=root)
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as through:
+            for _ in range(2):
+                assert (await through.get(f"{root}/jobs/{job_id}")).json()["links"]["self"] == f"{root}/jobs/{job_id}"
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,6 @@ async def put_job(
 async def get_job(
     job_id: JobId,
     request: Request,
-    response: Response,
     gateway: Current,
     caller: Reader,
     known: IfNoneMatch,
@@ -144,25 +143,32 @@ async def get_job(
             ge=0, allow_inf_nan=False, description="seconds to wait for the job to finish; cut to the server's limit"
         ),
     ] = 0,
-) -> schema.Job | Response:
+) -> Response:
     """A job's state, history and, once it has succeeded, its result.
 
     With `wait` the answer comes as soon as the job has finished (succeeded, failed or canceled), and otherwise after
     that many seconds, or when the gateway stops, with the job as it is then. A move from one stage to the next does
     not end the wait. So a client repeats the request until `state` is a final one.
     """
-    if known and not wait:
+    root = request.scope["root_path"]
+    if not wait:
         # The row alone tells whether anything is new, and spares the history and the masks.
         version = await gateway.job_version(job_id, caller.owner_id)
-        if (tag := etag(job_id, version)) in known:
+        if (tag := etag(root, job_id, version)) in known:
             return not_modified(tag, REVALIDATED)
+        if (body := gateway.written.get(tag)) is not None:
+            return _tagged(body, tag)
     seconds = min(wait, gateway.settings.max_wait_seconds)
     view = await gateway.finished_job(job_id, caller.owner_id, seconds)
-    tag = etag(job_id, view.version)
-    if tag in known:
+    if (tag := etag(root, job_id, view.version)) in known:
         return not_modified(tag, REVALIDATED)
-    response.headers.update({"ETag": tag, "Cache-Control": REVALIDATED})
-    return job_json(view, request.scope["root_path"])
+    body = job_json(view, root).model_dump_json().encode()
+    gateway.written.keep(tag, body)
+    return _tagged(body, tag)
+
+
+def _tagged(body: bytes, tag: str) -> Response:
+    return Response(body, media_type="application/json", headers={"ETag": tag, "Cache-Control": REVALIDATED})
 
 
 @router.get(
