@@ -6,7 +6,9 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
+import pytest
 import redis
+from redis.exceptions import RedisError
 
 from shared import growing_text
 from workers.llm.telling import Teller, Telling
@@ -78,3 +80,18 @@ def test_the_last_text_is_told_after_the_job_has_left_the_engine(broker_url: str
         in_engine.pop().grown(0, "A cat.")
         assert message() == {0: "A cat."}
     until(lambda: not teller._live)
+
+
+def test_what_an_absent_broker_was_not_told_is_told_when_it_is_back(broker_url: str) -> None:
+    job_id, teller = uuid4(), Teller("unix:///nowhere")
+    telling = Telling(job_id, teller)
+    for text in ("A", "A cat."):
+        telling.grown(0, text)
+        with pytest.raises(RedisError):
+            teller._tell()
+    teller._broker = redis.Redis.from_url(broker_url)
+    with listening(broker_url, job_id) as message:
+        until(lambda: bool(teller._broker.pubsub_numsub(growing_text.channel(job_id))[0][1]))
+        teller._tell()
+        assert message() == {0: "A cat."}
+    assert not teller._untold

@@ -48,6 +48,12 @@ class Telling:
             taken, self._texts = self._texts, {}
         return taken
 
+    def give_back(self, taken: Mapping[int, str]) -> None:
+        """What could not be told is told next time, unless more has grown since."""
+        with self._lock:
+            self._texts = {**taken, **self._texts}
+        self._teller.keep(self)
+
 
 class Teller:
     """Publishes on a thread of its own, at most every 0.2 s a job."""
@@ -94,8 +100,7 @@ class Teller:
     def _tell(self) -> None:
         with self._lock:
             live, untold = list(self._live), list(self._untold)
-            self._untold.clear()
-            if not live:
+            if not live and not untold:
                 self._begun.clear()
         if live:
             channels = [growing_text.channel(telling.job_id) for telling in live]
@@ -103,8 +108,16 @@ class Teller:
             for telling, count in zip(live, listeners, strict=True):
                 telling.heard = count > 0
         for telling in untold:
-            texts = {answer: _readable(text) for answer, text in telling.take().items()}
-            self._broker.publish(growing_text.channel(telling.job_id), growing_text.encode(texts))
+            # Before its text is taken: text that comes from then on puts it back.
+            with self._lock:
+                self._untold.discard(telling)
+            taken = telling.take()
+            try:
+                texts = {answer: _readable(text) for answer, text in taken.items()}
+                self._broker.publish(growing_text.channel(telling.job_id), growing_text.encode(texts))
+            except RedisError:
+                telling.give_back(taken)
+                raise
 
 
 def _readable(text: str) -> str:
