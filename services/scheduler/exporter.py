@@ -33,6 +33,8 @@ class _Abandoned(Exception):  # noqa: N818 -- no error: somebody else has the ex
 class Exporter:
     """Takes exports in the order in which they were asked for. Several processes may have one; one at a time builds."""
 
+    name = "exporter"
+
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         # One connection for the election, one for the moves.
@@ -42,10 +44,14 @@ class Exporter:
         self._objects = ObjectStore(settings)
         self._keep_for = timedelta(seconds=settings.export_ttl_seconds)
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="exporter")
+        self._thread = threading.Thread(target=self._run, name=self.name)
 
     def start(self) -> None:
         self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
 
     def stop(self) -> None:
         """End the thread; a build under way is given back, and begins again elsewhere or later."""

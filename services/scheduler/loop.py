@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
+from typing import Protocol
 
 from services.scheduler.cleaning import Cleaner
 from services.scheduler.election import Election
@@ -27,10 +28,22 @@ _MAKES_ROOM_OR_WORK = frozenset({State.QUEUED.value, *(state.value for state in 
 _LEAST_GOOD_FOR = 30.0
 
 
-class Scheduler:
-    """Moves jobs that no worker moves. Several may run; one at a time works, the others stand by."""
+class Beside(Protocol):
+    """What works beside the loop, on a thread of its own."""
 
-    def __init__(self, settings: Settings, name: str) -> None:
+    name: str
+
+    @property
+    def alive(self) -> bool: ...
+
+
+class Scheduler:
+    """Moves jobs that no worker moves. Several may run; one at a time works, the others stand by.
+
+    beside: without which the process is not worth keeping; they run when `run` begins.
+    """
+
+    def __init__(self, settings: Settings, name: str, beside: Sequence[Beside] = ()) -> None:
         self._settings = settings
         # One connection for the election, one for the moves.
         self._engine = create_engine(settings.database_url, 2)
@@ -39,6 +52,7 @@ class Scheduler:
         self._cleaner = Cleaner(settings)
         self._listener = Listener(settings.database_url)
         self._exporter = Exporter(settings)
+        self._beside = [*beside, self._exporter]
         self._send: Callable[[Message], None] = partial(send, celery_app(settings.broker_url))
         self._health = HealthFile("scheduler", name, good_for=max(_LEAST_GOOD_FOR, 6 * settings.sweep_seconds))
         self._stopping = False
@@ -49,12 +63,13 @@ class Scheduler:
         self._listener.wake()
 
     def run(self) -> None:
-        """Schedule until `stop`."""
+        """Schedule until `stop`. Raises RuntimeError where something beside has ended: a new process has it again."""
         self._exporter.start()
         log.info("ready")
         next_sweep = time.monotonic()
         try:
             while not self._stopping:
+                self._require_company()
                 self._health.beat()
                 heard = self._listener.wait(max(0.0, next_sweep - time.monotonic()))
                 due = time.monotonic() >= next_sweep
@@ -77,6 +92,11 @@ class Scheduler:
             self._engine.dispose()
             self._health.remove()
             log.info("stopped")
+
+    def _require_company(self) -> None:
+        for one in self._beside:
+            if not one.alive:
+                raise RuntimeError(f"{one.name} has ended; its last lines in the log tell why")
 
     def admit(self) -> None:
         """Let queued jobs into the window, until it is full or none is left. Raises Unavailable."""

@@ -1,6 +1,7 @@
 """One HTTP request to somebody else's server: judged where it connects, bounded in time, and never led elsewhere."""
 
 import asyncio
+import ssl
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ import httpcore
 import httpx
 
 from shared import addresses
-from shared.errors import InvalidInput
+from shared.errors import InvalidInput, InvalidSettings
 from shared.webhooks.deliveries import Tried
 
 SECONDS = 10.0
@@ -26,14 +27,15 @@ _MOST_BYTES = 64 * 1024
 class Sender:
     """Posts, many at once. An asynchronous context manager, for one event loop.
 
-    There are no proxies, no redirects, no cookies: what is asked of the given address is all that is asked.
+    There are no proxies, no redirects, no cookies: what is asked of the given address is all that is asked. Raises
+    InvalidSettings where the environment names certificates that cannot be read.
     """
 
     def __init__(self, allow_private: bool, most_at_once: int) -> None:
         # Looking up a name cannot be interrupted, so there is a thread for each that may hang in it.
         self._names = ThreadPoolExecutor(most_at_once, "name")
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=httpx.create_ssl_context(),
+            ssl_context=_authorities(),
             max_connections=most_at_once,
             keepalive_expiry=5.0,
             network_backend=_Judging(self._names, allow_private),
@@ -74,6 +76,17 @@ class Sender:
             # Postgres keeps no null characters.
             response=said.decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}"),
         )
+
+
+def _authorities() -> ssl.SSLContext:
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:
+        raise InvalidSettings(
+            f"The certificates of authorities cannot be read: {error}.",
+            field="SSL_CERT_FILE",
+            remedy="Let SSL_CERT_FILE or SSL_CERT_DIR name what is there, or unset it.",
+        ) from error
 
 
 async def _beginning(response: httpcore.Response) -> bytes:

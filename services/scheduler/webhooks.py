@@ -42,21 +42,27 @@ log = get_logger(__name__)
 
 
 class Deliverer:
-    """Runs from `start` to `stop`, or inside of `with`."""
+    """Runs from `start` to `stop`, or inside of `with`. Raises InvalidSettings where no TLS can be spoken."""
+
+    name = "webhooks"
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self._sender = Sender(settings.webhook_allow_private, MOST_AT_ONCE)
         self._engine = create_engine(settings.database_url, _DATABASE_CONNECTIONS)
         self._transactions = Transactions(self._engine, patience=settings.sweep_seconds)
         self._database = ThreadPoolExecutor(_DATABASE_CONNECTIONS, "webhooks-database")
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="webhooks")
+        self._thread = threading.Thread(target=self._run, name=self.name)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
         self._under_way: Counter[UUID] = Counter()
 
     def start(self) -> None:
         self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
 
     def stop(self) -> None:
         """Let what is under way come to its end for a few seconds. The rest is delivered by whoever is next."""
@@ -85,14 +91,14 @@ class Deliverer:
     async def _deliver_all(self) -> None:
         tasks: set[asyncio.Task[None]] = set()
         next_prune = time.monotonic()
-        async with Sender(self._settings.webhook_allow_private, MOST_AT_ONCE) as sender:
+        async with self._sender as sender:
             while not self._stopping.is_set():
                 self._changed.clear()
                 claimed = 0
                 try:
                     if time.monotonic() >= next_prune:
-                        next_prune = time.monotonic() + _PRUNE_SECONDS
-                        await self._prune()
+                        more = await self._prune()
+                        next_prune = time.monotonic() + (0.0 if more else _PRUNE_SECONDS)
                     for due in await self._claim():
                         claimed += 1
                         self._under_way[due.endpoint_id] += 1
@@ -151,9 +157,11 @@ class Deliverer:
             self._under_way += Counter()  # forgets endpoints with nothing under way
             self._changed.set()
 
-    async def _prune(self) -> None:
+    async def _prune(self) -> bool:
+        """Whether there may be more of it."""
         if pruned := await self._transaction(deliveries.prune):
             log.info("webhooks.pruned", deliveries=pruned)
+        return pruned >= deliveries.PRUNED_AT_ONCE
 
     async def _transaction(self, change: Callable[[Connection], T]) -> T:
         """Raises Unavailable."""

@@ -27,7 +27,7 @@ PATIENCE = timedelta(days=5)
 """An endpoint without one success for so long is disabled."""
 KEPT = timedelta(days=7)
 """So long a delivery is in the log, and one of a disabled endpoint waits for it to be enabled."""
-_PRUNED_AT_ONCE = 10_000
+PRUNED_AT_ONCE = 10_000
 
 _table = webhook_deliveries
 # Written out and not bound: a plan that Postgres keeps for any value cannot use the partial index.
@@ -179,12 +179,12 @@ def get(conn: Connection, delivery_id: UUID) -> Delivery:
 
 
 def prune(conn: Connection) -> int:
-    """Forget deliveries of more than KEPT ago; how many, at most 10,000 a call."""
+    """Forget deliveries of more than KEPT ago; how many, at most PRUNED_AT_ONCE a call."""
     old = (
         select(_table.c.id)
         .where(_table.c.created_at < func.now() - KEPT)
         .order_by(_table.c.created_at)
-        .limit(_PRUNED_AT_ONCE)
+        .limit(PRUNED_AT_ONCE)
         .with_for_update(skip_locked=True)
         .cte("old")
     )

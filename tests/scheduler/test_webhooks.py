@@ -1,8 +1,11 @@
 """Webhooks from a job's end to a receiver, on a real database and a real HTTP server."""
 
 import json
+import os
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Collection, Iterator
 from datetime import timedelta
@@ -26,7 +29,7 @@ from shared.webhooks import deliveries, endpoints, outbox
 from shared.webhooks.deliveries import PAUSES, Delivery
 from shared.webhooks.endpoints import Change, Endpoint
 from shared.webhooks.events import DeliveryState, DisabledBecause, EventType
-from tests.scheduler.conftest import Receiver, Request, until
+from tests.scheduler.conftest import SECONDS, Receiver, Request, until
 
 IMAGE = "ab" * 32
 
@@ -410,6 +413,27 @@ def test_old_deliveries_are_forgotten(place: Place) -> None:
     with place.engine.begin() as conn:
         assert deliveries.prune(conn) == 1
     assert len(place.log(endpoint)) == 1
+
+
+def test_a_mountain_of_old_deliveries_is_worked_off_at_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deliveries, "PRUNED_AT_ONCE", 2)
+    endpoint, _ = place.register("http://mine.example/")
+    for _ in range(5):
+        place.canceled_job()
+    with place.engine.begin() as conn:
+        conn.execute(text("UPDATE webhook_deliveries SET created_at = now() - interval '8 days'"))
+        conn.execute(text("UPDATE webhook_deliveries SET next_at = now() + interval '1 day'"))
+    with Deliverer(place.settings):
+        until(lambda: place.log(endpoint) == [])
+
+
+def test_without_certificates_the_scheduler_does_not_start(settings: Settings) -> None:
+    environment = {**os.environ, "SSL_CERT_FILE": "/nowhere.pem", "GLAMM_DATABASE_URL": settings.database_url}
+    command = [sys.executable, "-m", "services.scheduler"]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=SECONDS)
+    assert run.returncode == 2
+    (line,) = run.stderr.splitlines()
+    assert "SSL_CERT_FILE" in line
 
 
 def test_the_secret_is_nowhere_but_in_its_column(

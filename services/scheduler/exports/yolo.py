@@ -1,13 +1,14 @@
 """YOLO segmentation: a text file an image with a line for each mask, class and polygon, and `data.yaml`."""
 
 from collections.abc import Iterable
+from contextlib import ExitStack
 from itertools import groupby
 from pathlib import PurePosixPath
 from typing import IO
 
 import numpy as np
 
-from services.scheduler.exports.archive import Archive
+from services.scheduler.exports.archive import Archive, Sink
 from services.scheduler.exports.names import Names, category
 from services.scheduler.exports.polygons import polygon
 from services.scheduler.exports.records import ExportedImage, ExportedJob
@@ -23,13 +24,15 @@ def write(jobs: Iterable[ExportedJob], out: IO[bytes], scratch: Scratch) -> None
         names = Names(scratch)
         index = Index(scratch)
         for image, on_image in groupby(jobs, key=lambda job: job.image):
-            lines = []
-            for job in on_image:
-                index.add(job)
-                for _, phrase in job.masks:
-                    lines.append(f"{names.number(category(phrase.text))} {outline(phrase.rle)}\n")
-            if lines:
-                archive.add(_label_file(image), "".join(lines).encode())
+            with ExitStack() as labels:
+                # An image without masks has no file. One of many jobs may have one of any length.
+                entry: Sink | None = None
+                for job in on_image:
+                    index.add(job)
+                    for _, phrase in job.masks:
+                        entry = entry or labels.enter_context(archive.entry(_label_file(image)))
+                        line = f"{names.number(category(phrase.text))} {outline(phrase.rle)}\n"
+                        entry.write(line.encode())
         with archive.entry("data.yaml") as entry:
             entry.write(b"path: .\ntrain: images\nval: images\nnames:\n")
             for number, name in names:
