@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import Connection, delete, func, select, tuple_
+from sqlalchemy import Connection, and_, delete, func, null, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
 from shared.errors import LimitReached
 from shared.objects import ObjectStore, upload_key_of
 from shared.tables import images, uploads
+
+_counts = and_(uploads.c.expires_at > func.now(), uploads.c.withdrawn_at.is_(None))
+"""Its bytes are expected, or there."""
 
 
 @dataclass(frozen=True)
@@ -51,16 +54,17 @@ def declare(conn: Connection, owner_id: UUID, wanted: Collection[Declared], ttl:
                 **{name: statement.excluded[name] for name in ("bytes", "media_type")},
                 # A batch may have asked for more time.
                 "expires_at": func.greatest(uploads.c.expires_at, statement.excluded.expires_at),
+                "withdrawn_at": null(),
             },
         )
     )
 
 
 def find(conn: Connection, owner_id: UUID, sha256: str) -> Declared | None:
-    """None for an upload that the owner did not declare, or too long ago."""
+    """None for an upload that the owner did not declare, or too long ago, or has deleted since."""
     row = conn.execute(
         select(uploads.c.sha256, uploads.c.bytes, uploads.c.media_type).where(
-            uploads.c.owner_id == owner_id, uploads.c.sha256 == sha256, uploads.c.expires_at > func.now()
+            uploads.c.owner_id == owner_id, uploads.c.sha256 == sha256, _counts
         )
     ).one_or_none()
     return None if row is None else Declared(*row)
@@ -76,6 +80,12 @@ def lock(conn: Connection, owner_id: UUID, sha256: str) -> str | None:
     return key
 
 
+def withdraw(conn: Connection, owner_id: UUID, sha256: str) -> None:
+    """Expect the owner's upload no more, until it is declared anew; what its URL may still bring will be swept."""
+    mine = uploads.c.owner_id == owner_id, uploads.c.sha256 == sha256
+    conn.execute(update(uploads).where(*mine).values(withdrawn_at=func.now()))
+
+
 def require_room(conn: Connection, owner_id: UUID, most: int, more: Mapping[str, int]) -> None:
     """Refuse images, by their ids, of so many bytes each, where the owner would have more than `most`.
 
@@ -86,7 +96,7 @@ def require_room(conn: Connection, owner_id: UUID, most: int, more: Mapping[str,
     stored = select(func.coalesce(func.sum(images.c.bytes), 0)).where(*mine)
     expected = select(func.coalesce(func.sum(uploads.c.bytes), 0)).where(
         uploads.c.owner_id == owner_id,
-        uploads.c.expires_at > func.now(),
+        _counts,
         uploads.c.sha256.not_in(list(more)),
         uploads.c.sha256.not_in(select(images.c.id).where(*mine)),
     )

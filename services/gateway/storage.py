@@ -108,6 +108,8 @@ async def delete(gateway: Gateway, owner_id: UUID, image_id: str) -> None:
         if upload is not None and arrived:
             await gateway.on_network(gateway.objects.delete, upload)
         key = await connection.run_sync(jobs.withdraw_image, image_id, owner_id)
+        if arrived or key is not None:
+            await connection.run_sync(uploads.withdraw, owner_id, image_id)
     if key is not None:
         await erase(gateway, owner_id, image_id, key)
     elif not arrived:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -253,6 +254,19 @@ class Played:
 
 @pytest.fixture
 def gateway(settings: Settings) -> Iterator[Played]:
+    with playing(settings) as played:
+        yield played
+
+
+@pytest.fixture
+def detached(settings: Settings) -> Iterator[Played]:
+    """A gateway that names clients an address of the object store at which nobody answers."""
+    with playing(settings.model_copy(update={"s3_public_endpoint": "127.0.0.1:1"})) as played:
+        yield played
+
+
+@contextmanager
+def playing(settings: Settings) -> Iterator[Played]:
     listening = settings.model_copy(update={"gateway_port": 0})
     objects = ObjectStore(settings)
     objects.ensure_bucket()

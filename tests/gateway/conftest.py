@@ -24,12 +24,14 @@ from sqlalchemy import Engine, func, select
 from structlog.testing import capture_logs
 
 from services.gateway.app import create_app
-from shared import jobs, masks, tables
+from shared import intake, jobs, masks, tables
 from shared.database import create_engine
 from shared.errors import Problem
+from shared.images import Limits
 from shared.jobs import Answer, Generation, Phrase, Result, Stage, Timing
 from shared.objects import ObjectStore
 from shared.settings import Settings
+from shared.transactions import Transactions
 
 LEASE = timedelta(minutes=1)
 PATIENCE = 60  # seconds that a test waits for what must happen
@@ -79,9 +81,21 @@ class Backstage:
         return run
 
     def encode(self, job_id: UUID) -> None:
-        run = self.start(job_id, Stage.VISION)
+        run = self._taken_in(self.start(job_id, Stage.VISION))
         with self.engine.begin() as connection:
             assert jobs.complete_vision(connection, run, Timing(1, 2, 3, 4, cached=True))
+
+    def _taken_in(self, run: jobs.Run) -> jobs.Run:
+        """An upload that is used for the first time becomes an image."""
+        if run.image is not None or run.source is None:
+            return run
+        limits, image_id = Limits(2**30, 2**30, 2**30), run.source.rpartition("/")[2]
+        image = intake.first_use(Transactions(self.engine, 0), self.objects, run.owner_id, image_id, limits)
+        assert image is not None
+        with self.engine.begin() as connection:
+            taken = jobs.take_in(connection, run, image.id)
+        assert taken is not None
+        return taken
 
     def finish(self, run: jobs.Run, result: Result) -> None:
         """From the running llm stage to the end."""

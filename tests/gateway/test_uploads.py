@@ -279,8 +279,15 @@ async def test_an_upload_that_was_not_used_can_be_deleted(api, backstage, png, u
     assert await put(expected, png) == 200
     assert (await api.delete(f"/images/{expected.id}")).status_code == 204
     assert backstage.contents().objects == ()
-    assert (await use(expected.id)).status_code == 409
+    # It is not expected any more, neither by a job nor by a batch, until it is declared anew.
+    assert (await use(expected.id)).status_code == 422
+    batch = await api.post("/batches", json={"image_ids": [expected.id], "job": {"task": "gcg"}})
+    assert (batch.status_code, batch.json()["lines"][0]["field"]) == (422, "image_id")
     assert (await api.delete(f"/images/{expected.id}")).status_code == 404
+    await declare(api, described(png))
+    assert (await use(expected.id)).status_code == 409
+    assert await put(expected, png) == 200
+    assert (await use(expected.id)).is_success
 
 
 async def test_many_first_uses_at_once_make_one_image(api, backstage, png) -> None:

@@ -1,15 +1,15 @@
 """What `glamm submit` knows from its earlier runs: one SQLite file beside the data folder.
 
-- which bytes a file held, by its path, size and time of change, so that none is read twice;
-- which images of a submission that is under way are stored already, so that a run goes on where one was interrupted;
+- which image a file held, by its path, size and time of change, so that none is read twice;
+- which images a service has, so that none is sent twice, and a run goes on where one was interrupted;
 - which batches were asked for, written before the service is asked, so that none is asked for twice.
 """
 
 import fcntl
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -20,12 +20,14 @@ from shared.errors import InvalidInput
 
 _SETTLED_NS = 2_000_000_000
 """A file that changed a moment ago may change again within the same tick of its clock."""
-_COMMIT_SECONDS = 1.0
+_BUSY_SECONDS = 60.0
 
 _TABLES = """
-    CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, sha256 TEXT) WITHOUT ROWID;
-    CREATE TABLE IF NOT EXISTS stored (submission TEXT, sha256 TEXT, PRIMARY KEY (submission, sha256)) WITHOUT ROWID;
-    CREATE TABLE IF NOT EXISTS batches (asked TEXT PRIMARY KEY, key TEXT, behind TEXT, batch_id TEXT) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS pictures (
+        path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, sha256 TEXT, media_type TEXT
+    ) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS images (service TEXT, sha256 TEXT, PRIMARY KEY (service, sha256)) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS requests (asked TEXT PRIMARY KEY, key TEXT, batch_id TEXT) WITHOUT ROWID;
 """
 
 
@@ -45,29 +47,39 @@ class Fingerprint:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """What a file holds that is an image."""
+
+    sha256: str
+    media_type: str
+    bytes: int
+
+
+@dataclass(frozen=True)
 class Attempt:
-    """A batch that was asked for. key: names the request. behind: the newest batch before it. batch_id: once known."""
+    """A batch that was asked for. key: names the request. batch_id: once known."""
 
     key: UUID
-    behind: UUID | None
     batch_id: UUID | None = None
 
 
 class Ledger:
-    """For one thread. What it notes is on disk within a second, and at once where it is a batch."""
+    """For one thread; other processes may use the file at the same time, for no transaction stays open between calls.
+
+    What it notes outlives the process, and a batch that is begun also the machine. Every method raises InvalidInput
+    where the file cannot be used.
+    """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._lock = path.with_suffix(".lock")
-        try:
+        with self._usable():
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(path, timeout=60)
+            # Each statement is a transaction of its own.
+            self._connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
             self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = NORMAL")
             self._connection.executescript(_TABLES)
-        except (OSError, sqlite3.Error) as error:
-            raise InvalidInput(
-                "--data", f"{path} cannot be used: {error}.", "Name another folder, or remove the file."
-            ) from None
-        self._committed = time.monotonic()
 
     def __enter__(self) -> Self:
         return self
@@ -75,40 +87,39 @@ class Ledger:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with closing(self._connection):
-            self._connection.commit()
+        self._connection.close()
 
-    def sha256(self, file: Fingerprint) -> str | None:
-        """Of the file's bytes, if it was read since it last changed."""
-        return self._one(
-            "SELECT sha256 FROM files WHERE path = ? AND size = ? AND mtime_ns = ?",
-            str(file.path),
-            file.size,
-            file.mtime_ns,
-        )
+    def picture(self, file: Fingerprint) -> Picture | None:
+        """The image in the file, if it was looked at since it last changed."""
+        found = "SELECT sha256, media_type FROM pictures WHERE path = ? AND size = ? AND mtime_ns = ?"
+        row = self._execute(found, str(file.path), file.size, file.mtime_ns).fetchone()
+        return None if row is None else Picture(row[0], row[1], file.size)
 
     def sha256_of(self, path: Path) -> str | None:
-        """The same by its path; None also where it cannot be looked at."""
+        """Of the same, by its path; None also where it cannot be looked at."""
         try:
-            return self.sha256(Fingerprint.of(path))
+            picture = self.picture(Fingerprint.of(path))
         except (OSError, UnicodeEncodeError):
             return None
+        return None if picture is None else picture.sha256
 
-    def note_file(self, file: Fingerprint, sha256: str) -> None:
+    def note_picture(self, file: Fingerprint, picture: Picture) -> None:
         if time.time_ns() - file.mtime_ns > _SETTLED_NS:
-            values = (str(file.path), file.size, file.mtime_ns, sha256)
-            self._write("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", *values)
+            values = (str(file.path), file.size, file.mtime_ns, picture.sha256, picture.media_type)
+            self._execute("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?, ?)", *values)
 
-    def is_stored(self, submission: str, sha256: str) -> bool:
-        found = "SELECT 1 FROM stored WHERE submission = ? AND sha256 = ?"
-        return self._one(found, submission, sha256) is not None
+    def is_stored(self, service: str, sha256: str) -> bool:
+        """As far as is known: the image may have been deleted since."""
+        found = "SELECT 1 FROM images WHERE service = ? AND sha256 = ?"
+        return self._execute(found, service, sha256).fetchone() is not None
 
-    def note_stored(self, submission: str, sha256: str) -> None:
-        self._write("INSERT OR IGNORE INTO stored VALUES (?, ?)", submission, sha256)
+    def note_stored(self, service: str, sha256: str) -> None:
+        self._execute("INSERT OR IGNORE INTO images VALUES (?, ?)", service, sha256)
 
-    def forget_stored(self, submission: str) -> None:
-        """From now on the service is asked again."""
-        self._write("DELETE FROM stored WHERE submission = ?", submission)
+    def forget_stored(self, service: str, hashes: Iterable[str]) -> None:
+        """From now on the service is asked for them again."""
+        for sha256 in hashes:
+            self._execute("DELETE FROM images WHERE service = ? AND sha256 = ?", service, sha256)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -119,37 +130,37 @@ class Ledger:
 
     def attempt(self, asked: str) -> Attempt | None:
         """What is known of the batch that has the digest `asked`."""
-        row = self._connection.execute("SELECT key, behind, batch_id FROM batches WHERE asked = ?", (asked,)).fetchone()
+        row = self._execute("SELECT key, batch_id FROM requests WHERE asked = ?", asked).fetchone()
         if row is None:
             return None
-        key, *others = row
-        behind, batch_id = (None if value is None else UUID(value) for value in others)
-        return Attempt(UUID(key), behind, batch_id)
+        key, batch_id = row
+        return Attempt(UUID(key), None if batch_id is None else UUID(batch_id))
 
-    def begin(self, asked: str, behind: UUID | None) -> Attempt:
+    def begin(self, asked: str) -> Attempt:
         """To be called before the service is asked."""
-        attempt = Attempt(uuid4(), behind)
-        values = (asked, str(attempt.key), behind and str(behind))
-        self._write("INSERT OR REPLACE INTO batches VALUES (?, ?, ?, NULL)", *values)
-        self._connection.commit()
+        attempt = Attempt(uuid4())
+        # Lost with the machine's power, the key would let a second batch be made.
+        self._execute("PRAGMA synchronous = FULL")
+        self._execute("INSERT OR REPLACE INTO requests VALUES (?, ?, NULL)", asked, str(attempt.key))
+        self._execute("PRAGMA synchronous = NORMAL")
         return attempt
 
     def finish(self, asked: str, batch_id: UUID) -> None:
-        self._write("UPDATE batches SET batch_id = ? WHERE asked = ?", str(batch_id), asked)
-        self._connection.commit()
+        self._execute("UPDATE requests SET batch_id = ? WHERE asked = ?", str(batch_id), asked)
 
     def abandon(self, asked: str) -> None:
         """The service has refused it, or has it no more, or another is wanted."""
-        self._write("DELETE FROM batches WHERE asked = ?", asked)
-        self._connection.commit()
+        self._execute("DELETE FROM requests WHERE asked = ?", asked)
 
-    def _one(self, statement: str, *values: object) -> str | None:
-        row = self._connection.execute(statement, values).fetchone()
-        return None if row is None else row[0]
+    def _execute(self, statement: str, *values: object) -> sqlite3.Cursor:
+        with self._usable():
+            return self._connection.execute(statement, values)
 
-    def _write(self, statement: str, *values: object) -> None:
-        self._connection.execute(statement, values)
-        now = time.monotonic()
-        if now - self._committed > _COMMIT_SECONDS:
-            self._connection.commit()
-            self._committed = now
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            raise InvalidInput(
+                "--data", f"{self._path} cannot be used: {error}.", "Name another folder, or remove the file."
+            ) from None

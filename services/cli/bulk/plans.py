@@ -25,6 +25,10 @@ class Plan(Protocol):
     def files(self) -> Sequence[Path]:
         """The images to upload, each once, in an order that does not change from run to run."""
 
+    @property
+    def has_boxes(self) -> bool:
+        """Whether it names regions, which have to lie inside of their images."""
+
     def lines(self, ids: Mapping[Path, str]) -> Iterator[bytes]:
         """The manifest, a line a job, whose line feed is left out. An image without an id makes an empty line.
 
@@ -54,6 +58,10 @@ class SameAsk:
     def files(self) -> Sequence[Path]:
         return list(dict.fromkeys(image.path for image in self.images))
 
+    @property
+    def has_boxes(self) -> bool:
+        return bool(self.ask.boxes)
+
     def lines(self, ids: Mapping[Path, str]) -> Iterator[bytes]:
         asked = schema.from_ask(self.ask).model_dump(mode="json", exclude_none=True)
         for image in self.images:
@@ -74,6 +82,10 @@ class OwnManifest:
     def files(self) -> Sequence[Path]:
         named = (self._file(number, _object(raw)) for number, raw in self._raw() if b'"file"' in raw)
         return list(dict.fromkeys(file for file in named if file is not None))
+
+    @cached_property
+    def has_boxes(self) -> bool:
+        return any(b'"boxes"' in raw for _, raw in self._raw())
 
     def lines(self, ids: Mapping[Path, str]) -> Iterator[bytes]:
         for number, raw in self._raw():

@@ -1,9 +1,9 @@
 """`glamm submit`: upload what is missing, write the manifest, ask for the batch. Once, however often it is run.
 
 A run that was interrupted goes on where it stopped. For the uploads that is a matter of not sending what is there. A
-batch is known by a digest of all that is asked, which is noted before the service is asked. Where its answer never
-came, the next run looks for the batch among those made since, and sends the same request again, under the same
-Idempotency-Key, if it is not there.
+batch is known by a digest of all that is asked, which is noted with an Idempotency-Key before the service is asked.
+Where its answer never came, the next run sends the same request again, under the same key, and the service gives it
+the answer that got lost.
 """
 
 import hashlib
@@ -12,23 +12,24 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from services.cli.bulk.ledger import Attempt, Ledger
+from services.cli.bulk.ledger import Ledger
+from services.cli.bulk.looking import Broken
 from services.cli.bulk.plans import Plan
-from services.cli.bulk.uploading import Broken, Stored, upload
+from services.cli.bulk.uploading import Stored, Upload
 from services.cli.client import GlammClient, Refused
 from services.cli.client.operations import OnInvalid
 from shared import schema
 from shared.priority import Priority
 
-_COMPARED = 200
-"""Jobs of a batch by which it is known again, besides its name and its number of jobs: a page."""
-
 Seen = Callable[[Stored | Broken], None]
+
+
+def _nobody(_end: Stored | Broken) -> None:
+    """Sees nothing."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ class Target:
 class Submitted:
     """batch: none where files are broken that may not be left out. made: by this run, not by an earlier one.
 
-    sent, there: images that were uploaded, and that were stored already.
+    sent, there: images that were uploaded, and that were stored already. detour: the object store could not be reached
+    from here, so that they went through the gateway.
     """
 
     batch: schema.Batch | None
@@ -63,19 +65,19 @@ class Submitted:
     sent: int
     there: int
     broken: tuple[Broken, ...]
+    detour: bool = False
 
 
 @dataclass(frozen=True)
 class _Manifest:
-    """A file that lives as long as the block which wrote it. lines: of jobs."""
+    """A file that lives as long as the block which wrote it."""
 
     path: Path
     sha256: str
-    lines: int
 
 
 def submit(
-    target: Target, plan: Plan, options: Options, ledger: Ledger, *, again: bool = False, seen: Seen = lambda _: None
+    target: Target, plan: Plan, options: Options, ledger: Ledger, *, again: bool = False, seen: Seen = _nobody
 ) -> Submitted:
     """Make the batch of a plan, or find the one that an earlier run made. again: not so, make another.
 
@@ -83,23 +85,27 @@ def submit(
     """
     if not again and (batch := _made_before(target, plan, options, ledger)) is not None:
         return Submitted(batch, False, 0, len(plan.files), ())
-    submission = target.digest([str(path) for path in plan.files])
-    ends = _upload(target.client, plan, ledger, submission, seen)
-    try:
-        batch, made = _ask(target, plan, options, ledger, ends, again)
-    except Refused as error:
-        if not _of_images(error):
-            raise
-        # What an earlier run saw stored may have been deleted since.
-        ledger.forget_stored(submission)
-        ends = _upload(target.client, plan, ledger, submission, lambda _: None)
-        batch, made = _ask(target, plan, options, ledger, ends, again)
-    if batch is not None:
-        ledger.forget_stored(submission)
-    stored = [end for end in ends.values() if isinstance(end, Stored)]
+    service = target.digest()
+    ends: dict[Path, Stored | Broken] = {}
+    sent, detour = set[Path](), False
+    for forget in (_named, _all, None):
+        upload = Upload(target.client, ledger, service, judged=plan.has_boxes)
+        for end in upload.run(plan.files):
+            ends[end.path] = end
+            if isinstance(end, Stored) and end.sent:
+                sent.add(end.path)
+            seen(end)
+        seen, detour = _nobody, detour or upload.road.direct is False
+        try:
+            batch, made = _ask(target, plan, options, ledger, ends, again)
+            break
+        except Refused as error:
+            if forget is None or not _of_images(error):
+                raise
+            # What an earlier run saw stored may have been deleted since, or outlived while no job needed it.
+            ledger.forget_stored(service, forget(error, plan, _ids(ends)))
     broken = tuple(end for end in ends.values() if isinstance(end, Broken))
-    sent = sum(end.sent for end in stored)
-    return Submitted(batch, made, sent, len(stored) - sent, broken)
+    return Submitted(batch, made, len(sent), len(ends) - len(broken) - len(sent), broken, detour)
 
 
 def _made_before(target: Target, plan: Plan, options: Options, ledger: Ledger) -> schema.Batch | None:
@@ -115,16 +121,6 @@ def _made_before(target: Target, plan: Plan, options: Options, ledger: Ledger) -
     return None if attempt is None or attempt.batch_id is None else _still_there(target.client, attempt.batch_id)
 
 
-def _upload(
-    client: GlammClient, plan: Plan, ledger: Ledger, submission: str, seen: Seen
-) -> dict[Path, Stored | Broken]:
-    ends: dict[Path, Stored | Broken] = {}
-    for end in upload(client, plan.files, ledger, submission):
-        ends[end.path] = end
-        seen(end)
-    return ends
-
-
 def _ask(
     target: Target,
     plan: Plan,
@@ -134,20 +130,19 @@ def _ask(
     again: bool,
 ) -> tuple[schema.Batch | None, bool]:
     """The batch, and whether it was made here."""
-    ids = {path: end.image_id for path, end in ends.items() if isinstance(end, Stored)}
+    ids = _ids(ends)
     if len(ids) < len(ends) and options.on_invalid == "reject":
         return None, False
     with _written(plan, ids) as manifest, ledger.alone():
         asked = _asked(target, options, manifest)
         attempt = ledger.attempt(asked)
-        if again and attempt is not None and attempt.batch_id is not None:
+        if attempt is not None and attempt.batch_id is not None:
+            found = None if again else _still_there(target.client, attempt.batch_id)
+            if found is not None:
+                return found, False
             attempt = None
-        found = None if attempt is None else _find(target.client, attempt, options, manifest)
-        if found is not None:
-            ledger.finish(asked, found.id)
-            return found, False
-        if attempt is None or attempt.batch_id is not None:
-            attempt = ledger.begin(asked, _newest(target.client))
+        if attempt is None:
+            attempt = ledger.begin(asked)
         try:
             batch = target.client.create_batch(manifest.path, **asdict(options), idempotency_key=attempt.key)
         except Refused as error:
@@ -165,35 +160,13 @@ def _asked(target: Target, options: Options, manifest: _Manifest) -> str:
 
 @contextmanager
 def _written(plan: Plan, ids: Mapping[Path, str]) -> Iterator[_Manifest]:
-    digest, count = hashlib.sha256(), 0
+    digest = hashlib.sha256()
     with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:
         for line in plan.lines(ids):
             file.write(line + b"\n")
             digest.update(line + b"\n")
-            count += bool(line.strip())
         file.flush()
-        yield _Manifest(Path(file.name), digest.hexdigest(), count)
-
-
-def _newest(client: GlammClient) -> UUID | None:
-    return next((batch.id for batch in client.list_batches(limit=1).batches), None)
-
-
-def _find(client: GlammClient, attempt: Attempt, options: Options, manifest: _Manifest) -> schema.Batch | None:
-    """What an earlier run asked for, if the service made it. Ids grow, so what came before it need not be looked at."""
-    if attempt.batch_id is not None:
-        return _still_there(client, attempt.batch_id)
-    for batch in client.batches():
-        if attempt.behind is not None and batch.id <= attempt.behind:
-            return None
-        alike = (batch.name, batch.priority, batch.jobs + batch.invalid_lines) == (
-            options.name,
-            options.priority,
-            manifest.lines,
-        )
-        if alike and _begins_as(client, batch, manifest):
-            return batch
-    return None
+        yield _Manifest(Path(file.name), digest.hexdigest())
 
 
 def _still_there(client: GlammClient, batch_id: UUID) -> schema.Batch | None:
@@ -206,19 +179,20 @@ def _still_there(client: GlammClient, batch_id: UUID) -> schema.Batch | None:
         return None
 
 
-def _begins_as(client: GlammClient, batch: schema.Batch, manifest: _Manifest) -> bool:
-    """Whether the batch's first jobs are those of the manifest."""
-    page = client.list_batch_jobs(batch.id, limit=_COMPARED)
-    wanted = {job.line: (job.custom_id, job.image_id or job.source) for job in page.jobs}
-    with manifest.path.open("rb") as lines:
-        for number, raw in enumerate(islice(lines, max(wanted, default=0)), 1):
-            if number not in wanted:
-                continue
-            told = json.loads(raw)
-            if wanted[number] != (told.get("custom_id"), told.get("image_id") or told.get("s3_uri")):
-                return False
-    return True
+def _ids(ends: Mapping[Path, Stored | Broken]) -> dict[Path, str]:
+    return {path: end.image_id for path, end in ends.items() if isinstance(end, Stored)}
 
 
 def _of_images(error: Refused) -> bool:
     return any(line["field"] == "image_id" for line in error.problem.lines)
+
+
+def _named(error: Refused, plan: Plan, ids: Mapping[Path, str]) -> set[str]:
+    """The images of the lines that were refused; of very many only the first are told."""
+    wrong = {line["line"] for line in error.problem.lines if line["field"] == "image_id"}
+    lines = (line for number, line in enumerate(plan.lines(ids), 1) if number in wrong)
+    return {str(json.loads(line).get("image_id")) for line in lines}
+
+
+def _all(_error: Refused, _plan: Plan, ids: Mapping[Path, str]) -> set[str]:
+    return set(ids.values())

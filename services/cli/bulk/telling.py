@@ -6,9 +6,10 @@ from rich.console import Console
 from rich.progress import TimeRemainingColumn
 
 from services.cli.bulk.ledger import Ledger
+from services.cli.bulk.looking import Broken
 from services.cli.bulk.plans import Plan
 from services.cli.bulk.submitting import Options, Submitted, Target, submit
-from services.cli.bulk.uploading import Broken, Stored
+from services.cli.bulk.uploading import Stored
 from services.cli.client import Refused
 from services.cli.progress import bars
 from services.cli.terminal import plural, say
@@ -57,6 +58,8 @@ def as_json(done: Submitted, batch: schema.Batch, plan: Plan) -> str:
 def _tell(done: Submitted, err: Console) -> None:
     counted = f"{plural(done.sent, 'image')} uploaded, {done.there:,} there already"
     broken = plural(len(done.broken), "file")
+    if done.detour:
+        say(err, "The object store cannot be reached from here: images went through the gateway.", style="yellow")
     if done.batch is None:
         say(err, f"{counted}. {broken} cannot be submitted, so nothing was. --on-invalid skip leaves such files out.")
         return

@@ -1,20 +1,25 @@
-"""Image files into the service, many at once, and none that it has."""
+"""Image files into the object store, many at once, past the gateway, and none that the service has."""
 
-import hashlib
-import queue
-import threading
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
-from typing import TypeAlias
 
+from services.cli.bulk.crew import Crew
 from services.cli.bulk.ledger import Fingerprint, Ledger
-from services.cli.client import GlammClient, Refused
+from services.cli.bulk.looking import Broken, Looked, look, reason
+from services.cli.client import GlammClient, Refused, Unreachable
 from services.cli.terminal import problem_line
+from shared import schema
 
 IN_FLIGHT = 16
+_DECLARED_AT_ONCE = 500
+_TRIAL_SECONDS = 3.0
 _FATAL = (401, 403, 429)
 """Refusals that every other file would meet as well."""
+_OF_ONE_IMAGE = re.compile(r"images\[(\d+)\]")
 
 
 @dataclass(frozen=True)
@@ -26,106 +31,177 @@ class Stored:
     sent: bool
 
 
-@dataclass(frozen=True)
-class Broken:
-    """A file that is no image which the service takes; fault: why, in a line."""
+class Road:
+    """How images get into the object store: from here, or through the gateway where nobody answers here at its address.
 
-    path: Path
-    fault: str
-
-
-@dataclass(frozen=True)
-class _Read:
-    """A file as it was looked at, and the sha256 of its bytes where that is known already."""
-
-    file: Fingerprint
-    sha256: str | None
-
-
-_News: TypeAlias = "tuple[_Read, Stored | Broken] | BaseException"
-
-
-def upload(
-    client: GlammClient, paths: Sequence[Path], ledger: Ledger, submission: str, in_flight: int = IN_FLIGHT
-) -> Iterator[Stored | Broken]:
-    """What becomes of each file, as it becomes known. Noted in the ledger as of `submission`, to be skipped next time.
-
-    Raises GlammError where the trouble is not with a file. As in `batch.run`, stopping half-way leaves nothing waiting.
+    The first image that goes through decides.
     """
-    waiting: queue.SimpleQueue[_Read] = queue.SimpleQueue()
-    news: queue.SimpleQueue[_News] = queue.SimpleQueue()
-    left = 0
-    for path in paths:
+
+    def __init__(self, client: GlammClient) -> None:
+        self._client = client
+        self.direct: bool | None = None
+
+    def send(self, data: bytes, upload: schema.SignedRequest) -> None:
+        """Raises GlammError."""
+        if self.direct is not False:
+            try:
+                self._client.send(upload, data, patience=None if self.direct else _TRIAL_SECONDS)
+            except (Refused, Unreachable):
+                if self.direct:
+                    raise
+                self.direct = False
+            else:
+                self.direct = True
+                return
+        self._client.upload_image(data)
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """The end of an image's way, for all files that hold its bytes."""
+
+    looked: Looked
+    end: Stored | Broken
+
+
+class Upload:
+    """One run over files.
+
+    service: what the ledger knows it by. judged: the service is to judge each image at once, so that it knows its size.
+    """
+
+    def __init__(self, client: GlammClient, ledger: Ledger, service: str, judged: bool = False) -> None:
+        self._client, self._ledger, self._service, self._judged = client, ledger, service, judged
+        self.road = Road(client)
+        self._found: list[Looked] = []
+        # By hash: files that hold what another is being sent for, and what came of those that were.
+        self._waiting: dict[str, list[Looked]] = {}
+        self._ends: dict[str, Stored | Broken] = {}
+
+    def run(self, paths: Sequence[Path], in_flight: int = IN_FLIGHT) -> Iterator[Stored | Broken]:
+        """What becomes of each file, as it becomes known, noted in the ledger to be skipped next time.
+
+        Raises GlammError where the trouble is not with a file. As in `batch.run`, stopping half-way leaves nothing
+        waiting.
+        """
+        with Crew[Looked | Broken | _Sent](in_flight) as crew:
+            for path in paths:
+                yield from self._begin(crew, path)
+            while crew.busy_with or self._found:
+                if self._found and (not crew.busy_with or len(self._waiting) < in_flight):
+                    # As many as have come together while nobody had time for them.
+                    yield from self._declare(crew)
+                else:
+                    yield from self._take(crew.next())
+
+    def _begin(self, crew: Crew[Looked | Broken | _Sent], path: Path) -> Iterator[Stored | Broken]:
         try:
             str(path).encode()
             file = Fingerprint.of(path)
         except UnicodeEncodeError:
             yield Broken(path, "Its name is not in UTF-8.")
-            continue
+            return
         except OSError as error:
-            yield Broken(path, _reason(error))
-            continue
-        sha256 = ledger.sha256(file)
-        if sha256 is not None and ledger.is_stored(submission, sha256):
-            yield Stored(path, sha256, sent=False)
-            continue
-        waiting.put(_Read(file, sha256))
-        left += 1
+            yield Broken(path, reason(error))
+            return
+        picture = self._ledger.picture(file)
+        if picture is None:
+            crew.do(partial(look, file))
+        elif not self._ledger.is_stored(self._service, picture.sha256):
+            self._found.append(Looked(file, picture))
+        elif self._judged:
+            crew.do(partial(self._judge, Looked(file, picture)))
+        else:
+            yield Stored(path, picture.sha256, sent=False)
 
-    def work() -> None:
+    def _take(self, news: Looked | Broken | _Sent) -> Iterator[Stored | Broken]:
+        match news:
+            case Looked(file, picture):
+                self._ledger.note_picture(file, picture)
+                self._found.append(news)
+            case Broken():
+                yield news
+            case _Sent(looked, end):
+                image_id = looked.picture.sha256
+                self._ends[image_id] = end
+                yield self._noted(end)
+                for other in self._waiting.pop(image_id, ()):
+                    yield self._like(other, end)
+
+    def _declare(self, crew: Crew[Looked | Broken | _Sent]) -> Iterator[Stored | Broken]:
+        """Say what will be sent, and begin with it."""
+        group, self._found = self._found[:_DECLARED_AT_ONCE], self._found[_DECLARED_AT_ONCE:]
+        wanted = list[Looked]()
+        for looked in group:
+            image_id = looked.picture.sha256
+            if image_id in self._ends:
+                yield self._like(looked, self._ends[image_id])
+            elif image_id in self._waiting:
+                self._waiting[image_id].append(looked)
+            else:
+                self._waiting[image_id] = []
+                wanted.append(looked)
+        while wanted:
+            try:
+                expected = self._client.declare_uploads(_declared(looked) for looked in wanted).images
+            except Refused as error:
+                found = _OF_ONE_IMAGE.match(error.field or "")
+                if found is None or error.problem.status in _FATAL:
+                    raise
+                refused = wanted.pop(int(found[1]))
+                yield from self._take(_Sent(refused, Broken(refused.file.path, problem_line(error.to_problem()))))
+                continue
+            for looked, one in zip(wanted, expected, strict=True):
+                if one.upload is None:
+                    yield from self._take(_Sent(looked, Stored(looked.file.path, one.id, sent=False)))
+                else:
+                    crew.do(partial(self._send, looked, one.upload), urgent=True)
+            return
+
+    def _send(self, looked: Looked, upload: schema.SignedRequest) -> _Sent:
+        """On a thread of the crew."""
+        path, image_id = looked.file.path, looked.picture.sha256
         try:
-            while True:
-                try:
-                    read = waiting.get_nowait()
-                except queue.Empty:
-                    return
-                news.put(_store(client, read))
-        except BaseException as error:  # handed to the caller's thread, which raises it
-            news.put(error)
+            data = path.read_bytes()
+            if sha256(data).hexdigest() != image_id:
+                return _Sent(looked, Broken(path, "It has changed while it was submitted."))
+            self.road.send(data, upload)
+            if self._judged:
+                self._client.image(image_id)
+        except OSError as error:
+            return _Sent(looked, Broken(path, reason(error)))
+        except Refused as error:
+            if not error.blames_the_request or error.problem.status in _FATAL:
+                raise
+            return _Sent(looked, Broken(path, problem_line(error.to_problem())))
+        return _Sent(looked, Stored(path, image_id, sent=True))
 
-    for _ in range(min(in_flight, left)):
-        threading.Thread(target=work, daemon=True, name="upload").start()
-    for _ in range(left):
-        told = news.get()
-        if isinstance(told, BaseException):
-            raise told
-        read, end = told
-        if read.sha256 is not None:
-            ledger.note_file(read.file, read.sha256)
+    def _judge(self, looked: Looked) -> Looked | _Sent:
+        """On a thread of the crew: an image that was sent by an earlier run; as it was found if it is not there."""
+        path, image_id = looked.file.path, looked.picture.sha256
+        try:
+            self._client.image(image_id)
+        except Refused as error:
+            if error.problem.status == 404:
+                return looked
+            if not error.blames_the_request or error.problem.status in _FATAL:
+                raise
+            return _Sent(looked, Broken(path, problem_line(error.to_problem())))
+        return _Sent(looked, Stored(path, image_id, sent=False))
+
+    def _noted(self, end: Stored | Broken) -> Stored | Broken:
         if isinstance(end, Stored):
-            ledger.note_stored(submission, end.image_id)
-        yield end
+            self._ledger.note_stored(self._service, end.image_id)
+        return end
+
+    def _like(self, other: Looked, end: Stored | Broken) -> Stored | Broken:
+        """The end of a file that holds the same bytes as one that has come to this end."""
+        path = other.file.path
+        return Stored(path, end.image_id, sent=False) if isinstance(end, Stored) else Broken(path, end.fault)
 
 
-def _store(client: GlammClient, read: _Read) -> tuple[_Read, Stored | Broken]:
-    path = read.file.path
-    try:
-        if read.sha256 is None:
-            with path.open("rb") as file:
-                read = _Read(read.file, hashlib.file_digest(file, "sha256").hexdigest())
-        assert read.sha256 is not None
-        if _has(client, read.sha256):
-            return read, Stored(path, read.sha256, sent=False)
-        # The id is the service's word, should the file have changed since it was read.
-        stored = client.upload_image(path)
-        return read, Stored(path, stored.id, sent=stored.created)
-    except OSError as error:
-        return read, Broken(path, _reason(error))
-    except Refused as error:
-        if not error.blames_the_request or error.problem.status in _FATAL:
-            raise
-        return read, Broken(path, problem_line(error.to_problem()))
-
-
-def _has(client: GlammClient, image_id: str) -> bool:
-    try:
-        client.image(image_id)
-    except Refused as error:
-        if error.problem.status != 404:
-            raise
-        return False
-    return True
-
-
-def _reason(error: OSError) -> str:
-    return error.strerror or str(error)
+def _declared(looked: Looked) -> schema.Upload:
+    picture = looked.picture
+    return schema.Upload.model_validate(
+        {"sha256": picture.sha256, "bytes": picture.bytes, "media_type": picture.media_type}
+    )

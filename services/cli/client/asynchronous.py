@@ -57,7 +57,7 @@ class AsyncGlammClient(Operations):
             result: T = end.value
             return result
 
-    async def stream(self, opened: Steps[httpx.Response], cutter: Cutter) -> AsyncIterator[bytes]:
+    async def stream(self, opened: Steps[httpx.Response], cutter: Cutter[Item]) -> AsyncIterator[Item]:
         """The pieces of an answer that the steps open."""
         answer = await self.run(opened)
         try:

@@ -58,7 +58,7 @@ class GlammClient(Operations):
             result: T = end.value
             return result
 
-    def stream(self, opened: Steps[httpx.Response], cutter: Cutter) -> Iterator[bytes]:
+    def stream(self, opened: Steps[httpx.Response], cutter: Cutter[Item]) -> Iterator[Item]:
         """The pieces of an answer that the steps open."""
         answer = self.run(opened)
         try:

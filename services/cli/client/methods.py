@@ -130,7 +130,7 @@ class Operation(Composed[P, T]):
             ) from error
 
 
-class Streamed(Generic[P]):
+class Streamed(Generic[P, Item]):
     """A call whose answer comes in pieces, such as lines, in constant memory.
 
     opened: the call until the answer's body begins. operation: the one of the API that is called, if it is one of its.
@@ -139,7 +139,7 @@ class Streamed(Generic[P]):
     def __init__(
         self,
         opened: Callable[Concatenate[Any, P], Steps[httpx.Response]],
-        cutter: Callable[[], Cutter],
+        cutter: Callable[[], Cutter[Item]],
         operation: Operation[P, bytes] | None = None,
     ) -> None:
         self.opened, self.cutter, self.operation = opened, cutter, operation
@@ -148,9 +148,9 @@ class Streamed(Generic[P]):
     @overload
     def __get__(self, client: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, client: "GlammClient", owner: type) -> Callable[P, Iterator[bytes]]: ...
+    def __get__(self, client: "GlammClient", owner: type) -> Callable[P, Iterator[Item]]: ...
     @overload
-    def __get__(self, client: "AsyncGlammClient", owner: type) -> Callable[P, AsyncIterator[bytes]]: ...
+    def __get__(self, client: "AsyncGlammClient", owner: type) -> Callable[P, AsyncIterator[Item]]: ...
 
     def __get__(self, client: Any, owner: type) -> Any:
         if client is None:
@@ -207,11 +207,11 @@ def operation(
 
 
 def streamed(
-    method: str, path: str, cutter: Callable[[], Cutter]
-) -> Callable[[Callable[Concatenate[Any, P], Body | None]], Streamed[P]]:
+    method: str, path: str, cutter: Callable[[], Cutter[Item]]
+) -> Callable[[Callable[Concatenate[Any, P], Body | None]], Streamed[P, Item]]:
     """An operation of the API whose answer the cutter cuts into pieces."""
 
-    def declare(declared: Callable[Concatenate[Any, P], Body | None]) -> Streamed[P]:
+    def declare(declared: Callable[Concatenate[Any, P], Body | None]) -> Streamed[P, Item]:
         whole = Operation(declared, method, path, bytes, (), method in REPEATABLE, True)
         return Streamed(whole.opened, cutter, whole)
 

@@ -16,7 +16,7 @@ import httpx
 
 from services.cli.client.errors import retry_after
 from services.cli.client.methods import Paged, Streamed, composed, operation, streamed
-from services.cli.client.pieces import AsTheyCome, Lines
+from services.cli.client.pieces import AsTheyCome, JobEvents, Lines
 from services.cli.client.requests import Body, Data, File, Json, Request, head, sniff
 from services.cli.client.steps import Pause, Send, Steps, patiently
 from shared import schema
@@ -54,12 +54,15 @@ class Operations:
         return Json(schema.UploadsRequest(images=list(images)).model_dump(mode="json"))
 
     @composed
-    def send(self, upload: schema.SignedRequest, image: bytes | Path) -> Steps[None]:
-        """Put a declared image, from its bytes or its file, into the object store, past the gateway. Raises OSError."""
+    def send(self, upload: schema.SignedRequest, image: bytes | Path, patience: float | None = None) -> Steps[None]:
+        """Put a declared image, from its bytes or its file, into the object store, past the gateway. Raises OSError.
+
+        patience: seconds for which it keeps trying, if other than the client's.
+        """
         kind = {name.lower(): value for name, value in upload.headers.items()}["content-type"]
         body = Data(image, kind) if isinstance(image, bytes) else File(image, kind)
         request = Request(upload.method, upload.url, headers=upload.headers, body=body)
-        yield from patiently(Send(request), self.patience, repeatable=True)
+        yield from patiently(Send(request), self.patience if patience is None else patience, repeatable=True)
 
     @operation("GET", "/images/{image_id}", schema.StoredImage)
     def image(self, image_id: str) -> None:
@@ -112,6 +115,13 @@ class Operations:
     @operation("GET", "/jobs/{job_id}", schema.Job, query=("wait",))
     def job(self, job_id: UUID, wait: float = 0) -> None:
         """The job as it is, or as it is when it finishes within `wait` seconds."""
+
+    @streamed("GET", "/jobs/{job_id}/events", JobEvents)
+    def job_events(self, job_id: UUID) -> None:
+        """The job at each change of its state, and between them its answers as the model writes them.
+
+        It ends with the finished job; before that when the service stops, and after an hour: then call again.
+        """
 
     @operation("POST", "/jobs/{job_id}/cancel", schema.Job, repeatable=True)
     def cancel_job(self, job_id: UUID) -> None:

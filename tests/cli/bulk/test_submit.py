@@ -7,13 +7,14 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from time import sleep
 
 import pytest
 
-from services.cli.bulk.submitting import Target
-from services.cli.client import Refused
+from services.cli.client import GlammClient, Refused
+from tests.cli.conftest import Played
 from tests.deploy.compose import ROOT
 from tests.gateway.conftest import encode, picture
 
@@ -26,6 +27,16 @@ def batches(client) -> list[object]:
 
 def ledger(data: Path) -> sqlite3.Connection:
     return sqlite3.connect(data.parent / "submissions.sqlite", isolation_level=None)
+
+
+def stored(data: Path) -> int:
+    """Images that are noted as the service's."""
+    try:
+        with closing(ledger(data)) as known:
+            count: int = known.execute("SELECT count(*) FROM images").fetchone()[0]
+            return count
+    except sqlite3.OperationalError:
+        return 0  # it is being made
 
 
 def age(folder: Path) -> None:
@@ -42,7 +53,8 @@ def test_a_folder_becomes_a_batch_whose_jobs_are_called_by_their_paths(glamm, cl
     assert (batch.name, batch.priority, batch.jobs) == ("dogs", "bulk", 4)
     jobs = list(client.batch_jobs(batch.id))
     assert [job.custom_id for job in jobs] == NAMES
-    assert jobs[1].image_id == jobs[3].image_id
+    assert jobs[1].source == jobs[3].source
+    assert len({job.source for job in jobs}) == 3
     assert client.job(jobs[0].id).request.expressions == ["the dog"]
     assert "4 jobs" in run.err
 
@@ -76,13 +88,13 @@ def test_what_the_service_has_is_not_sent_and_what_was_read_is_not_read(glamm, c
     told = json.loads(glamm("submit", photos, "--json").out)
     assert (told["images"], told["uploaded"], told["made"]) == (4, 2, True)
     with ledger(data) as known:
-        assert known.execute("SELECT count(*) FROM files").fetchone() == (4,)
+        assert known.execute("SELECT count(*) FROM pictures").fetchone() == (4,)
         # Were a file read again, it would be called by its own hash and not by this one.
-        known.execute("UPDATE files SET sha256 = ? WHERE path LIKE '%photos/b.png'", (client_id(client, photos),))
+        known.execute("UPDATE pictures SET sha256 = ? WHERE path LIKE '%photos/b.png'", (client_id(client, photos),))
     told = json.loads(glamm("submit", photos, "--json").out)
     jobs = list(client.batch_jobs(told["batch"]["id"]))
     assert told["uploaded"] == 0
-    assert jobs[0].image_id == jobs[1].image_id
+    assert jobs[0].image_id == jobs[1].image_id is not None
 
 
 def client_id(client, photos: Path) -> str:
@@ -148,7 +160,7 @@ def test_a_run_that_was_killed_is_gone_on_with(glamm, client, gateway, data, tmp
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    while gateway.backstage.contents().images < 3:
+    while not stored(data):
         assert process.poll() is None
         sleep(0.005)
     process.send_signal(signal.SIGINT)
@@ -165,34 +177,42 @@ def unanswered(glamm, photos, data) -> str:
     """The id of a batch that was made for a run which died before it heard of it."""
     made: str = glamm("submit", photos, "--name", "once").out
     with ledger(data) as known:
-        known.execute("UPDATE batches SET batch_id = NULL")
+        known.execute("UPDATE requests SET batch_id = NULL")
     return made
 
 
-def test_a_batch_whose_answer_was_lost_is_found_and_not_made_again(glamm, client, photos, unanswered) -> None:
-    assert glamm("submit", photos, "--name", "other").code == 0
+def test_a_batch_whose_answer_was_lost_is_not_made_again(glamm, client, photos, data, unanswered) -> None:
+    with ledger(data) as known:
+        (key,) = known.execute("SELECT key FROM requests").fetchone()
+    # Alike but for what is asked, and newer: not to be taken for it.
+    assert glamm("submit", photos, "--name", "once", "--task", "caption").code == 0
     run = glamm("submit", photos, "--name", "once")
     assert run.out == unanswered
     assert len(batches(client)) == 2
+    with ledger(data) as known:
+        found = known.execute("SELECT key FROM requests WHERE batch_id = ?", (unanswered.strip(),)).fetchall()
+    assert found == [(key,)]
 
 
-def test_a_batch_that_is_asked_for_again_under_its_key_is_not_made_twice(glamm, client, photos, data) -> None:
-    """As where the answer was lost, and the batch is not found among those made since."""
-    assert glamm("submit", photos).code == 0
-    (before,) = batches(client)
-    with ledger(data) as known:
-        known.execute("UPDATE batches SET batch_id = NULL, behind = ?", (str(before),))
-        (key,) = known.execute("SELECT key FROM batches").fetchone()
-    assert glamm("submit", photos).code == 0
-    assert batches(client) == [before]
-    with ledger(data) as known:
-        assert known.execute("SELECT key, batch_id FROM batches").fetchone() == (key, str(before))
+def test_two_runs_at_the_same_time_make_one_batch(gateway, client, photos, data) -> None:
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-m", "services.cli", "submit", str(photos), "--url", gateway.url, "--data", str(data)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for _ in range(2)
+    ]
+    told = [run.communicate(timeout=60)[0].decode().strip() for run in runs]
+    assert [run.returncode for run in runs] == [0, 0]
+    assert told == [str(batch) for batch in batches(client)] * 2
 
 
 def test_a_batch_that_the_service_no_longer_has_is_made_again(glamm, client, photos, data) -> None:
     first = glamm("submit", photos)
     with ledger(data) as known:
-        known.execute("UPDATE batches SET batch_id = '01900000-0000-7000-8000-000000000000'")
+        known.execute("UPDATE requests SET batch_id = '01900000-0000-7000-8000-000000000000'")
     second = glamm("submit", photos)
     assert (second.code, second.out == first.out) == (0, False)
 
@@ -201,20 +221,51 @@ def test_images_that_were_deleted_since_an_interrupted_run_are_sent_again(glamm,
     age(photos)
     assert glamm("submit", photos).code == 0
     with ledger(data) as known:
-        hashes = [sha256 for (sha256,) in known.execute("SELECT sha256 FROM files")]
+        hashes = [sha256 for (sha256,) in known.execute("SELECT sha256 FROM images")]
         # As an interrupted run leaves it: stored, as far as is known, and not yet a batch.
-        known.execute("DELETE FROM batches")
-    with ledger(data) as known:
-        submission = submission_of(client, photos)
-        known.executemany("INSERT OR IGNORE INTO stored VALUES (?, ?)", [(submission, one) for one in hashes])
+        known.execute("DELETE FROM requests")
     client.delete_image(hashes[0])
     run = glamm("submit", photos, "--json")
     assert run.code == 0, run.err
     assert json.loads(run.out)["uploaded"] == 1
 
 
-def submission_of(client, photos: Path) -> str:
-    return Target(client, None).digest([str(photos / name) for name in NAMES])
+def test_images_go_past_the_gateway_and_are_judged_by_it_where_boxes_need_their_sizes(glamm, gateway, photos) -> None:
+    age(photos)
+    assert glamm("submit", photos).code == 0
+    contents = gateway.backstage.contents()
+    assert contents.images == 0
+    assert len([key for key in contents.objects if "upload" in key]) == 3
+    # Sent before, and not judged then.
+    refused = glamm("submit", photos, "--task", "region_caption", "--box", "0,0,1900,900")
+    assert (refused.code, refused.err.count("boxes: A box leaves the image")) == (2, 4)
+    assert gateway.backstage.contents().images == 3
+    again = glamm("submit", photos, "--task", "region_caption", "--box", "0,0,9,9", "--json")
+    assert json.loads(again.out)["uploaded"] == 0
+
+
+def test_images_go_through_the_gateway_where_the_object_store_is_out_of_reach(
+    command, detached: Played, photos, data
+) -> None:
+    run = command("submit", "--url", detached.url, "--data", data, photos)
+    assert run.code == 0, run.err
+    assert "through the gateway" in run.err
+    assert detached.backstage.contents().images == 3
+
+
+def test_a_file_that_changes_while_it_is_submitted_is_told(glamm, client, photos, data, monkeypatch) -> None:
+    declare = GlammClient.declare_uploads
+
+    def slow(self, images):
+        uploads = declare.__get__(self, type(self))(images)
+        (photos / "a.png").write_bytes(encode(picture(seed=9)))
+        return uploads
+
+    monkeypatch.setattr(GlammClient, "declare_uploads", slow)
+    run = glamm("submit", photos)
+    assert run.code == 2
+    assert "a.png: It has changed" in run.err
+    assert batches(client) == []
 
 
 def test_a_folder_without_images_and_a_source_that_is_not_there(glamm, tmp_path) -> None:

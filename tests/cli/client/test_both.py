@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -14,6 +15,7 @@ from PIL import Image
 
 from services.cli.client import AsyncGlammClient, GlammClient, Refused, Unreachable
 from services.cli.client.operations import Operations
+from services.cli.client.pieces import JobEvents
 from shared import schema
 from shared.scopes import Scope
 from shared.states import State
@@ -113,6 +115,26 @@ def test_a_job_is_followed_to_its_pictures(client, gateway, image) -> None:
     assert (done.state, [view.state for view in seen]) == ("succeeded", ["succeeded"])
     assert Image.open(io.BytesIO(client.mask_png(job.id, 0))).size == (48, 32)
     assert Image.open(io.BytesIO(client.overlay_png(job.id))).mode == "RGB"
+
+
+def test_a_job_tells_what_becomes_of_it(client, gateway, image) -> None:
+    job = client.create_job(image)
+    working = threading.Timer(0.5, gateway.work)
+    working.start()
+    events = list(client.job_events(job.id))
+    working.join()
+    assert [event.id for event in events] == [job.id] * len(events)
+    assert events[-1].state == "succeeded"
+    assert events[-1] == client.job(job.id)
+
+
+def test_events_are_read_however_they_are_cut() -> None:
+    text = b'event: text\nid: 1\ndata: {"answer": 0, "text": "A \xc3\xa4"}\n\n'
+    said = b"retry: 5\n\n: here\n\n" + text + b"event: new\ndata: ?\n\nevent"
+    for size in (1, 3, len(said)):
+        cutter = JobEvents()
+        pieces = [piece for at in range(0, len(said), size) for piece in cutter.feed(said[at : at + size])]
+        assert [*pieces, *cutter.close()] == [schema.GrowingText(answer=0, text="A \xe4")]
 
 
 def test_a_conversation_has_turns(client, image) -> None:
