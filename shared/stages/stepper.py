@@ -3,19 +3,29 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 
 from shared.line import Line
+from shared.model.lmm import Lmm
+from shared.model.tokenizer import GlammTokenizer
 from shared.stages.caption_script import Script
 from shared.stages.generation import Follower, LlmAnswer, LlmInput, LlmOutput, Prompt
 from shared.stages.kv_cache import RowCache
 
-if TYPE_CHECKING:
-    from shared.stages.llm import LlmStage
+
+class Speaker(Protocol):
+    """The model that answers, and what it keeps to. script: what an answer has to say, if that is settled."""
+
+    lmm: Lmm
+    tokenizer: GlammTokenizer
+    device: torch.device
+    max_new_tokens: int
+
+    def script(self, prompt: Prompt) -> Script | None: ...
 
 
 @dataclass(frozen=True)
@@ -54,7 +64,7 @@ class LlmStepper:
     than both together. An item with several prompts ends with the last of its answers.
     """
 
-    def __init__(self, stage: "LlmStage", capacity: int, reserve: int = 0) -> None:
+    def __init__(self, stage: Speaker, capacity: int, reserve: int = 0) -> None:
         self._stage, self._capacity, self._reserve = stage, capacity, reserve
         self._waiting: Line[_Waiting] = Line()
         self._live: list[_Sequence] = []
