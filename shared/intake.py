@@ -68,8 +68,11 @@ def first_use(
 
     known = transactions.run(stored)
     declared = None if known else transactions.run(lambda conn: uploads.find(conn, owner_id, image_id))
-    if known or declared is None:
+    if known:
         return known
+    if declared is None:
+        # Somebody else may have used it in between.
+        return transactions.run(stored)
     source = Source(objects, upload_key_of(image_id, owner_id), "image_id", declared)
     try:
         return take_in(transactions, objects, owner_id, source, limits, check)
@@ -137,6 +140,8 @@ def record(conn: Connection, objects: ObjectStore, owner_id: UUID, arrival: Arri
     if source.most_stored is not None and stored_images.find(conn, owner_id, image.id) is None:
         uploads.require_room(conn, owner_id, source.most_stored, {image.id: len(image.data)})
     written = stored_images.write(conn, owner_id, image)
+    if source.store is objects and source.key == upload_key_of(image.id, owner_id):
+        uploads.spend(conn, owner_id, image.id)
     row = stored_images.find(conn, owner_id, image.id)
     assert row is not None
     if written is None and objects.exists(row.object_key):

@@ -110,10 +110,11 @@ uploads = Table(
     Column("object_key", Text, nullable=False, comment="where the client puts the bytes"),
     Column("created_at", _time, nullable=False, server_default=func.now()),
     Column("expires_at", _time, nullable=False, comment="when it is swept, used or not, with whatever is at the key"),
+    Column("urls_until", _time, nullable=False, comment="when its last URL ends"),
     Column(
-        "withdrawn_at",
+        "spent_at",
         _time,
-        comment="deleted, and to be declared anew; the row stays for what its URL may still bring",
+        comment="used or deleted, and to be declared anew; the row stays for what its URLs may still bring",
     ),
     CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name="sha256_is_hex"),
     CheckConstraint("bytes > 0", name="not_empty"),

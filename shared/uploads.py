@@ -1,7 +1,7 @@
 """Uploads that clients declare and then put into the object store by themselves.
 
-A declaration outlives its presigned URL, and its first use as well: whatever the URL may still put under the key is
-removed when the declaration is swept.
+A declaration outlives its presigned URLs, and its first use as well: whatever a URL may still put under the key is
+removed when the declaration is swept. Once it is used, or deleted, it is spent: to be used again it is declared anew.
 """
 
 from collections.abc import Collection, Mapping
@@ -16,7 +16,7 @@ from shared.errors import LimitReached
 from shared.objects import ObjectStore, upload_key_of
 from shared.tables import images, uploads
 
-_counts = and_(uploads.c.expires_at > func.now(), uploads.c.withdrawn_at.is_(None))
+_counts = and_(uploads.c.expires_at > func.now(), uploads.c.spent_at.is_(None))
 """Its bytes are expected, or there."""
 
 
@@ -29,8 +29,13 @@ class Declared:
     media_type: str
 
 
-def declare(conn: Connection, owner_id: UUID, wanted: Collection[Declared], ttl: timedelta) -> None:
-    """Expect these uploads of the owner for so long from now on. What was declared before of the same bytes is over."""
+def declare(
+    conn: Connection, owner_id: UUID, wanted: Collection[Declared], ttl: timedelta, urls_for: timedelta
+) -> None:
+    """Expect these uploads of the owner for so long from now on. What was declared before of the same bytes is over.
+
+    urls_for: how long URLs that are given out now will take them.
+    """
     if not wanted:
         return
     statement = insert(uploads).values(
@@ -42,6 +47,7 @@ def declare(conn: Connection, owner_id: UUID, wanted: Collection[Declared], ttl:
                 "media_type": one.media_type,
                 "object_key": upload_key_of(one.sha256, owner_id),
                 "expires_at": func.now() + ttl,
+                "urls_until": func.now() + urls_for,
             }
             # In one order, so that two requests for the same ones wait for each other and do not lock each other out.
             for one in sorted(wanted, key=lambda one: one.sha256)
@@ -54,7 +60,8 @@ def declare(conn: Connection, owner_id: UUID, wanted: Collection[Declared], ttl:
                 **{name: statement.excluded[name] for name in ("bytes", "media_type")},
                 # A batch may have asked for more time.
                 "expires_at": func.greatest(uploads.c.expires_at, statement.excluded.expires_at),
-                "withdrawn_at": null(),
+                "urls_until": func.greatest(uploads.c.urls_until, statement.excluded.urls_until),
+                "spent_at": null(),
             },
         )
     )
@@ -80,10 +87,11 @@ def lock(conn: Connection, owner_id: UUID, sha256: str) -> str | None:
     return key
 
 
-def withdraw(conn: Connection, owner_id: UUID, sha256: str) -> None:
-    """Expect the owner's upload no more, until it is declared anew; what its URL may still bring will be swept."""
+def spend(conn: Connection, owner_id: UUID, sha256: str) -> None:
+    """The owner's upload was used or deleted. Once its last URL has ended it is swept, with what else that brought."""
     mine = uploads.c.owner_id == owner_id, uploads.c.sha256 == sha256
-    conn.execute(update(uploads).where(*mine).values(withdrawn_at=func.now()))
+    ends = func.least(uploads.c.expires_at, uploads.c.urls_until)
+    conn.execute(update(uploads).where(*mine).values(spent_at=func.now(), expires_at=ends))
 
 
 def require_room(conn: Connection, owner_id: UUID, most: int, more: Mapping[str, int]) -> None:
@@ -96,7 +104,8 @@ def require_room(conn: Connection, owner_id: UUID, most: int, more: Mapping[str,
     stored = select(func.coalesce(func.sum(images.c.bytes), 0)).where(*mine)
     expected = select(func.coalesce(func.sum(uploads.c.bytes), 0)).where(
         uploads.c.owner_id == owner_id,
-        _counts,
+        # Spent ones as well: a URL may still bring bytes.
+        uploads.c.expires_at > func.now(),
         uploads.c.sha256.not_in(list(more)),
         uploads.c.sha256.not_in(select(images.c.id).where(*mine)),
     )

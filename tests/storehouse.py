@@ -29,6 +29,7 @@ from shared.uploads import Declared
 
 T = TypeVar("T")
 
+DAY = timedelta(days=1)
 LIMITS = Limits(max_bytes=100_000, max_pixels=10**6, max_side=10**4)
 
 
@@ -61,7 +62,7 @@ class Storehouse:
     def upload(self, data: bytes, **otherwise: Any) -> Source:
         """Declare an upload, and put the bytes where a client would; otherwise: what is declared wrongly."""
         declared = replace(Declared(id_of(data), len(data), "image/png"), **otherwise)
-        self.run(lambda conn: uploads.declare(conn, LOCAL_OWNER, [declared], timedelta(days=1)))
+        self.run(lambda conn: uploads.declare(conn, LOCAL_OWNER, [declared], DAY, DAY))
         key = upload_key_of(declared.sha256, LOCAL_OWNER)
         self.objects.put(key, data, "image/png")
         return Source(self.objects, key, "image_id", declared)

@@ -109,7 +109,7 @@ async def delete(gateway: Gateway, owner_id: UUID, image_id: str) -> None:
             await gateway.on_network(gateway.objects.delete, upload)
         key = await connection.run_sync(jobs.withdraw_image, image_id, owner_id)
         if arrived or key is not None:
-            await connection.run_sync(uploads.withdraw, owner_id, image_id)
+            await connection.run_sync(uploads.spend, owner_id, image_id)
     if key is not None:
         await erase(gateway, owner_id, image_id, key)
     elif not arrived:

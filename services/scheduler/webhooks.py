@@ -97,8 +97,10 @@ class Deliverer:
                 claimed = 0
                 try:
                     if time.monotonic() >= next_prune:
-                        more = await self._prune()
-                        next_prune = time.monotonic() + (0.0 if more else _PRUNE_SECONDS)
+                        # First of all, so that pruning which fails does not keep deliveries waiting.
+                        next_prune = time.monotonic() + _PRUNE_SECONDS
+                        if await self._prune():
+                            next_prune = time.monotonic()
                     for due in await self._claim():
                         claimed += 1
                         self._under_way[due.endpoint_id] += 1

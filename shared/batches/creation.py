@@ -145,7 +145,7 @@ def _name_uploads(conn: Connection, new: NewBatch) -> None:
             WITH wanted AS (
                 UPDATE uploads SET expires_at = greatest(expires_at, now() + :ttl)
                 FROM (SELECT DISTINCT image_id FROM incoming) AS named
-                WHERE uploads.owner_id = :owner AND sha256 = image_id AND expires_at > now() AND withdrawn_at IS NULL
+                WHERE uploads.owner_id = :owner AND sha256 = image_id AND expires_at > now() AND spent_at IS NULL
                 AND NOT EXISTS (
                     SELECT 1 FROM images WHERE images.id = sha256 AND owner_id = :owner AND deleted_at IS NULL
                 )

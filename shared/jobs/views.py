@@ -29,7 +29,8 @@ _FARTHEST_POSITION = 10_000
 _IMAGE = [images.c[name] for name in ("object_key", "media_type", "width", "height", "deleted_at")]
 _ON_IMAGE = and_(images.c.id == jobs.c.image_id, images.c.owner_id == jobs.c.owner_id)
 _VERSION = [
-    jobs.c[name] for name in ("state", "attempt", "rewinds", "lease_token", "ready_at", "finished_at", "image_id")
+    jobs.c[name]
+    for name in ("state", "attempt", "rewinds", "lease_token", "ready_at", "finished_at", "expires_at", "image_id")
 ]
 """Each move of a job changes one of them, and a renewal of its lease none."""
 _POSITION = [jobs.c[name] for name in ("id", "owner_id", "batch_id", "line", "priority", "created_at")]

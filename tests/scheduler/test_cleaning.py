@@ -60,8 +60,8 @@ def test_what_a_url_puts_after_the_first_use_goes_with_the_declaration(storehous
 
 def test_a_round_goes_on_chunk_after_chunk(storehouse: Storehouse) -> None:
     storehouse.change(
-        "INSERT INTO uploads (owner_id, sha256, bytes, media_type, object_key, expires_at)"
-        " SELECT :owner, lpad(to_hex(n), 64, '0'), 1, 'image/png', 'uploads/' || n, now()"
+        "INSERT INTO uploads (owner_id, sha256, bytes, media_type, object_key, expires_at, urls_until)"
+        " SELECT :owner, lpad(to_hex(n), 64, '0'), 1, 'image/png', 'uploads/' || n, now(), now()"
         " FROM generate_series(1, :count) n",
         owner=LOCAL_OWNER,
         count=2 * CHUNK + 1,

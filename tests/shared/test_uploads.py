@@ -16,7 +16,7 @@ A, B = (Declared(character * 64, 10, "image/png") for character in "ab")
 
 
 def declare(storehouse: Storehouse, *wanted: Declared, owner: UUID = LOCAL_OWNER, ttl: timedelta = DAY) -> None:
-    storehouse.run(lambda conn: uploads.declare(conn, owner, wanted, ttl))
+    storehouse.run(lambda conn: uploads.declare(conn, owner, wanted, ttl, ttl))
 
 
 def find(storehouse: Storehouse, sha256: str, owner: UUID = LOCAL_OWNER) -> Declared | None:
@@ -54,6 +54,20 @@ def test_after_its_time_it_is_over_and_its_object_goes(storehouse: Storehouse) -
     assert (sweep(storehouse), sweep(storehouse)) == (1, 0)
     assert storehouse.count("uploads") == 1
     assert list(storehouse.objects.keys()) == [upload_key_of(B.sha256, LOCAL_OWNER)]
+
+
+def test_what_is_spent_is_swept_with_its_last_url_and_can_be_declared_anew(storehouse: Storehouse) -> None:
+    hour = timedelta(hours=1)
+    for urls_for in (hour, timedelta(seconds=-1)):
+        storehouse.run(lambda conn, urls=urls_for: uploads.declare(conn, LOCAL_OWNER, [A], DAY, urls))
+        storehouse.run(lambda conn: uploads.spend(conn, LOCAL_OWNER, A.sha256))
+        assert find(storehouse, A.sha256) is None
+        assert sweep(storehouse) == 0  # the longer URL is still good
+    storehouse.change("UPDATE uploads SET urls_until = now()")
+    storehouse.run(lambda conn: uploads.spend(conn, LOCAL_OWNER, A.sha256))
+    assert sweep(storehouse) == 1
+    declare(storehouse, A)
+    assert find(storehouse, A.sha256) == A
 
 
 def test_a_sweep_takes_so_many_at_a_time_and_none_twice(storehouse: Storehouse) -> None:

@@ -48,7 +48,7 @@ def declare(place: Place, data: bytes, said: bytes) -> str:
     """An upload of `data` that was declared to be `said`; its id."""
     declared = Declared(sha256(said).hexdigest(), len(said), PNG)
     with place.database.begin() as conn:
-        uploads.declare(conn, LOCAL_OWNER, [declared], DAY)
+        uploads.declare(conn, LOCAL_OWNER, [declared], DAY, DAY)
     place.objects.put(upload_key_of(declared.sha256, LOCAL_OWNER), data, PNG)
     return declared.sha256
 

@@ -43,6 +43,11 @@ class Crew(Generic[T]):
             self._started += 1
             threading.Thread(target=self._work, daemon=True, name=f"crew-{self._started}").start()
 
+    @property
+    def has_news(self) -> bool:
+        """Whether `next` would not have to wait."""
+        return not self._ends.empty()
+
     def next(self) -> T:
         """What the next piece of work to end has given; raises what it raised."""
         end = self._ends.get()

@@ -9,7 +9,7 @@ import fcntl
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,12 +21,16 @@ from shared.errors import InvalidInput
 _SETTLED_NS = 2_000_000_000
 """A file that changed a moment ago may change again within the same tick of its clock."""
 _BUSY_SECONDS = 60.0
+_TRUSTED_SECONDS = 6 * 3600.0
+"""Well below the day after which a service forgets an upload that nothing has used."""
 
 _TABLES = """
     CREATE TABLE IF NOT EXISTS pictures (
         path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, sha256 TEXT, media_type TEXT
     ) WITHOUT ROWID;
-    CREATE TABLE IF NOT EXISTS images (service TEXT, sha256 TEXT, PRIMARY KEY (service, sha256)) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS images (
+        service TEXT, sha256 TEXT, noted REAL, PRIMARY KEY (service, sha256)
+    ) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS requests (asked TEXT PRIMARY KEY, key TEXT, batch_id TEXT) WITHOUT ROWID;
 """
 
@@ -109,12 +113,12 @@ class Ledger:
             self._execute("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?, ?)", *values)
 
     def is_stored(self, service: str, sha256: str) -> bool:
-        """As far as is known: the image may have been deleted since."""
-        found = "SELECT 1 FROM images WHERE service = ? AND sha256 = ?"
-        return self._execute(found, service, sha256).fetchone() is not None
+        """As far as is known: the image may have been deleted since. An older note counts no more."""
+        found = "SELECT 1 FROM images WHERE service = ? AND sha256 = ? AND noted > ?"
+        return self._execute(found, service, sha256, time.time() - _TRUSTED_SECONDS).fetchone() is not None
 
     def note_stored(self, service: str, sha256: str) -> None:
-        self._execute("INSERT OR IGNORE INTO images VALUES (?, ?)", service, sha256)
+        self._execute("INSERT OR REPLACE INTO images VALUES (?, ?, ?)", service, sha256, time.time())
 
     def forget_stored(self, service: str, hashes: Iterable[str]) -> None:
         """From now on the service is asked for them again."""
@@ -124,8 +128,9 @@ class Ledger:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """One process at a time asks for batches by this file, so that two that ask for the same get one."""
-        with self._lock.open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with ExitStack() as held:
+            with self._usable():
+                fcntl.flock(held.enter_context(self._lock.open("w")), fcntl.LOCK_EX)
             yield
 
     def attempt(self, asked: str) -> Attempt | None:

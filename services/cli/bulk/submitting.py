@@ -25,6 +25,9 @@ from services.cli.client.operations import OnInvalid
 from shared import schema
 from shared.priority import Priority
 
+_JUDGED = (413, 415, 422)
+"""Refusals of what was asked. After any other the request may still be under way, or pass when it is sent again."""
+
 Seen = Callable[[Stored | Broken], None]
 
 
@@ -89,7 +92,9 @@ def submit(
     ends: dict[Path, Stored | Broken] = {}
     sent, detour = set[Path](), False
     for forget in (_named, _all, None):
-        upload = Upload(target.client, ledger, service, judged=plan.has_boxes)
+        # Lines whose images are not there would be left out, and nobody would repair that.
+        trusting = options.on_invalid == "reject"
+        upload = Upload(target.client, ledger, service, judged=plan.has_boxes, trusting=trusting)
         for end in upload.run(plan.files):
             ends[end.path] = end
             if isinstance(end, Stored) and end.sent:
@@ -100,10 +105,11 @@ def submit(
             batch, made = _ask(target, plan, options, ledger, ends, again)
             break
         except Refused as error:
-            if forget is None or not _of_images(error):
+            ids = _ids(ends)
+            if forget is None or _named(error, plan, ids).isdisjoint(ids.values()):
                 raise
             # What an earlier run saw stored may have been deleted since, or outlived while no job needed it.
-            ledger.forget_stored(service, forget(error, plan, _ids(ends)))
+            ledger.forget_stored(service, forget(error, plan, ids))
     broken = tuple(end for end in ends.values() if isinstance(end, Broken))
     return Submitted(batch, made, len(sent), len(ends) - len(broken) - len(sent), broken, detour)
 
@@ -146,7 +152,7 @@ def _ask(
         try:
             batch = target.client.create_batch(manifest.path, **asdict(options), idempotency_key=attempt.key)
         except Refused as error:
-            if error.blames_the_request:
+            if error.problem.status in _JUDGED:
                 ledger.abandon(asked)
             raise
         ledger.finish(asked, batch.id)
@@ -181,10 +187,6 @@ def _still_there(client: GlammClient, batch_id: UUID) -> schema.Batch | None:
 
 def _ids(ends: Mapping[Path, Stored | Broken]) -> dict[Path, str]:
     return {path: end.image_id for path, end in ends.items() if isinstance(end, Stored)}
-
-
-def _of_images(error: Refused) -> bool:
-    return any(line["field"] == "image_id" for line in error.problem.lines)
 
 
 def _named(error: Refused, plan: Plan, ids: Mapping[Path, str]) -> set[str]:

@@ -1,11 +1,14 @@
 """Image files into the object store, many at once, past the gateway, and none that the service has."""
 
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import TypeAlias
 
 from services.cli.bulk.crew import Crew
 from services.cli.bulk.ledger import Fingerprint, Ledger
@@ -15,7 +18,8 @@ from services.cli.terminal import problem_line
 from shared import schema
 
 IN_FLIGHT = 16
-_DECLARED_AT_ONCE = 500
+_DECLARED_AT_ONCE = 64
+"""A URL is good for a while only: no more are asked for than will soon be used."""
 _TRIAL_SECONDS = 3.0
 _FATAL = (401, 403, 429)
 """Refusals that every other file would meet as well."""
@@ -39,21 +43,28 @@ class Road:
 
     def __init__(self, client: GlammClient) -> None:
         self._client = client
+        self._trial = threading.Lock()
         self.direct: bool | None = None
 
     def send(self, data: bytes, upload: schema.SignedRequest) -> None:
         """Raises GlammError."""
-        if self.direct is not False:
-            try:
-                self._client.send(upload, data, patience=None if self.direct else _TRIAL_SECONDS)
-            except (Refused, Unreachable):
-                if self.direct:
-                    raise
-                self.direct = False
-            else:
-                self.direct = True
-                return
-        self._client.upload_image(data)
+        if self.direct is None:
+            with self._trial:
+                if self.direct is None and self._try(data, upload):
+                    return
+        if self.direct:
+            self._client.send(upload, data)
+        else:
+            self._client.upload_image(data)
+
+    def _try(self, data: bytes, upload: schema.SignedRequest) -> bool:
+        try:
+            self._client.send(upload, data, patience=_TRIAL_SECONDS)
+        except (Refused, Unreachable):
+            self.direct = False
+        else:
+            self.direct = True
+        return self.direct
 
 
 @dataclass(frozen=True)
@@ -64,14 +75,29 @@ class _Sent:
     end: Stored | Broken
 
 
+@dataclass(frozen=True)
+class _Unsent:
+    """An image that is to be declared anew: its URL has ended, or it is with this file that something is wrong."""
+
+    looked: Looked
+    broken: Broken | None = None
+
+
+_News: TypeAlias = Looked | Broken | _Sent | _Unsent
+
+
 class Upload:
     """One run over files.
 
     service: what the ledger knows it by. judged: the service is to judge each image at once, so that it knows its size.
+    trusting: it is not asked for what the ledger says it has.
     """
 
-    def __init__(self, client: GlammClient, ledger: Ledger, service: str, judged: bool = False) -> None:
-        self._client, self._ledger, self._service, self._judged = client, ledger, service, judged
+    def __init__(
+        self, client: GlammClient, ledger: Ledger, service: str, *, judged: bool = False, trusting: bool = True
+    ) -> None:
+        self._client, self._ledger, self._service = client, ledger, service
+        self._judged, self._trusting = judged, trusting
         self.road = Road(client)
         self._found: list[Looked] = []
         # By hash: files that hold what another is being sent for, and what came of those that were.
@@ -84,17 +110,17 @@ class Upload:
         Raises GlammError where the trouble is not with a file. As in `batch.run`, stopping half-way leaves nothing
         waiting.
         """
-        with Crew[Looked | Broken | _Sent](in_flight) as crew:
+        with Crew[_News](in_flight) as crew:
             for path in paths:
                 yield from self._begin(crew, path)
             while crew.busy_with or self._found:
-                if self._found and (not crew.busy_with or len(self._waiting) < in_flight):
-                    # As many as have come together while nobody had time for them.
+                if self._found and not crew.has_news and len(self._waiting) < in_flight:
+                    # All that have come together while the service was asked about others.
                     yield from self._declare(crew)
                 else:
                     yield from self._take(crew.next())
 
-    def _begin(self, crew: Crew[Looked | Broken | _Sent], path: Path) -> Iterator[Stored | Broken]:
+    def _begin(self, crew: Crew[_News], path: Path) -> Iterator[Stored | Broken]:
         try:
             str(path).encode()
             file = Fingerprint.of(path)
@@ -107,17 +133,18 @@ class Upload:
         picture = self._ledger.picture(file)
         if picture is None:
             crew.do(partial(look, file))
-        elif not self._ledger.is_stored(self._service, picture.sha256):
+        elif not self._trusting or not self._ledger.is_stored(self._service, picture.sha256):
             self._found.append(Looked(file, picture))
         elif self._judged:
             crew.do(partial(self._judge, Looked(file, picture)))
         else:
             yield Stored(path, picture.sha256, sent=False)
 
-    def _take(self, news: Looked | Broken | _Sent) -> Iterator[Stored | Broken]:
+    def _take(self, news: _News) -> Iterator[Stored | Broken]:
         match news:
-            case Looked(file, picture):
-                self._ledger.note_picture(file, picture)
+            case Looked(file, picture, large):
+                if not large:
+                    self._ledger.note_picture(file, picture)
                 self._found.append(news)
             case Broken():
                 yield news
@@ -127,8 +154,13 @@ class Upload:
                 yield self._noted(end)
                 for other in self._waiting.pop(image_id, ()):
                     yield self._like(other, end)
+            case _Unsent(looked, broken):
+                others = self._waiting.pop(looked.picture.sha256)
+                self._found += others if broken else [looked, *others]
+                if broken:
+                    yield broken
 
-    def _declare(self, crew: Crew[Looked | Broken | _Sent]) -> Iterator[Stored | Broken]:
+    def _declare(self, crew: Crew[_News]) -> Iterator[Stored | Broken]:
         """Say what will be sent, and begin with it."""
         group, self._found = self._found[:_DECLARED_AT_ONCE], self._found[_DECLARED_AT_ONCE:]
         wanted = list[Looked]()
@@ -158,19 +190,24 @@ class Upload:
                     crew.do(partial(self._send, looked, one.upload), urgent=True)
             return
 
-    def _send(self, looked: Looked, upload: schema.SignedRequest) -> _Sent:
+    def _send(self, looked: Looked, upload: schema.SignedRequest) -> _Sent | _Unsent:
         """On a thread of the crew."""
         path, image_id = looked.file.path, looked.picture.sha256
+        if datetime.now(UTC) >= upload.expires_at:
+            return _Unsent(looked)
         try:
             data = path.read_bytes()
-            if sha256(data).hexdigest() != image_id:
-                return _Sent(looked, Broken(path, "It has changed while it was submitted."))
-            self.road.send(data, upload)
-            if self._judged:
-                self._client.image(image_id)
         except OSError as error:
-            return _Sent(looked, Broken(path, reason(error)))
+            return _Unsent(looked, Broken(path, reason(error)))
+        if sha256(data).hexdigest() != image_id:
+            return _Unsent(looked, Broken(path, "It has changed while it was submitted."))
+        try:
+            self.road.send(data, upload)
+            if self._judged or looked.large:
+                self._client.image(image_id)
         except Refused as error:
+            if datetime.now(UTC) >= upload.expires_at:
+                return _Unsent(looked)
             if not error.blames_the_request or error.problem.status in _FATAL:
                 raise
             return _Sent(looked, Broken(path, problem_line(error.to_problem())))

@@ -22,6 +22,7 @@ from shared.uploads import Declared
 router = APIRouter(tags=["images"])
 log = get_logger(__name__)
 
+_SIGNING_SECONDS = 60
 _UPLOADS = openapi.json_body({"$ref": openapi.ref("UploadsRequest")}, examples.UPLOAD_REQUESTS)
 
 
@@ -79,7 +80,9 @@ def _declare(connection: Connection, gateway: Gateway, caller: Principal, wanted
     missing = [one for sha256, one in wanted.items() if sha256 not in stored]
     storage.require_room(connection, gateway, caller, {one.sha256: one.bytes for one in missing})
     ttl = timedelta(seconds=gateway.settings.upload_ttl_seconds)
-    uploads.declare(connection, caller.owner_id, missing, ttl)
+    # The last of them is signed a moment later.
+    urls_for = timedelta(seconds=gateway.settings.upload_url_seconds + _SIGNING_SECONDS)
+    uploads.declare(connection, caller.owner_id, missing, ttl, urls_for)
     return stored
 
 

@@ -1,6 +1,7 @@
 """GranD-f: grounded captions as the trainer reads them, and as ground truth of `glamm evaluate gcg`.
 
-`annotations.json` has the form of GranD-f's human-annotated file, `gcg/` that of the reference's evaluation.
+`annotations.json` has the form of GranD-f's human-annotated file, `gcg/` that of the reference's evaluation, which knows
+splits by two names only and takes one caption an image: a second one has an image of its own, of the same file.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,7 +17,7 @@ from shared.jobs import Phrase
 from shared.masks import Rle
 from shared.tasks import Task
 
-SPLIT = "export"
+SPLIT = "val"
 """In the names of the evaluation's files."""
 
 _GROUNDED = frozenset({Task.GCG, Task.GROUND})
@@ -28,22 +29,22 @@ def write(jobs: Iterable[ExportedJob], out: IO[bytes], scratch: Scratch) -> None
     annotations, images, masks, captions = (JsonSpool(scratch) for _ in range(4))
     n_masks = n_captions = 0
     for image, on_image in groupby(jobs, key=lambda job: job.image):
-        known = False
+        captioned = 0
         for job in on_image:
             index.add(job)
             caption, phrases = _grounded(job)
             if not phrases:
                 continue
-            if not known:
-                size = {"height": image.height, "width": image.width}
-                images.add({"id": image.id, "file_name": image.file_name} | size)
-                known = True
+            captioned += 1
+            image_id = image.id if captioned == 1 else f"{image.id}-{captioned}"
+            size = {"height": image.height, "width": image.width}
+            images.add({"id": image_id, "file_name": image.file_name} | size)
             annotations.add({"file_name": image.file_name, "caption": caption, "groundings": _groundings(phrases)})
             labels = [phrase.text for phrase in phrases]
-            captions.add({"id": n_captions, "image_id": image.id, "caption": caption, "labels": labels})
+            captions.add({"id": n_captions, "image_id": image_id, "caption": caption, "labels": labels})
             n_captions += 1
             for phrase in phrases:
-                masks.add(_instance(n_masks, image.id, phrase))
+                masks.add(_instance(n_masks, image_id, phrase))
                 n_masks += 1
     with Archive(out, scratch) as archive:
         with archive.entry("annotations.json") as entry:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -55,3 +56,14 @@ def test_the_evaluation_takes_it_for_ground_truth(folder: Path, jobs: list[Expor
     dog, ring, _, _, grass = pixels(jobs)
     for rle, expected in zip(first.masks + second.masks, (dog, ring, grass), strict=True):
         np.testing.assert_array_equal(masks.decode(rle), expected)
+
+
+def test_in_the_evaluation_an_image_has_one_caption(jobs: list[ExportedJob]) -> None:
+    archive = unpacked(grandf.write, [jobs[0], replace(jobs[0], id=UUID(int=9), line=9)])
+    first = jobs[0].image.id
+    truth = document(archive, "gcg/val_gcg_coco_caption_gt.json")
+    assert [image["id"] for image in truth["images"]] == [first, f"{first}-2"]
+    assert {image["file_name"] for image in truth["images"]} == {jobs[0].image.file_name}
+    assert [caption["image_id"] for caption in truth["annotations"]] == [first, f"{first}-2"]
+    found = document(archive, "gcg/val_gcg_coco_mask_gt.json")["annotations"]
+    assert [mask["image_id"] for mask in found] == [first, first, f"{first}-2", f"{first}-2"]
