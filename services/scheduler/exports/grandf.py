@@ -1,7 +1,7 @@
 """GranD-f: grounded captions as the trainer reads them, and as ground truth of `glamm evaluate gcg`.
 
-`annotations.json` has the form of GranD-f's human-annotated file, `gcg/` that of the reference's evaluation, which knows
-splits by two names only and takes one caption an image: a second one has an image of its own, of the same file.
+`annotations.json` has the form of GranD-f's human-annotated file, `gcg/` that of the reference's evaluation. That knows
+two splits by name, and takes one caption an image: a second one has an image of its own, of the same file.
 """
 
 from collections.abc import Iterable, Sequence
