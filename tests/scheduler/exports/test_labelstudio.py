@@ -1,61 +1,51 @@
-"""Label Studio's brush: its run lengths read back, and the same bytes as its own encoder makes."""
+"""Label Studio's brush, labelling and tasks, read by Label Studio's own converter."""
 
-import json
-from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from hypothesis import given
+from label_studio_sdk._extensions.label_studio_tools.core.label_config import parse_config
+from label_studio_sdk.converter.brush import decode_rle, mask2rle
 
 from services.scheduler.exports import ExportedJob, labelstudio
 from shared import masks
-from shared.masks import Mask, Rle
+from shared.masks import Mask
 from tests.scheduler.exports.conftest import MASKS
-from tests.scheduler.exports.files import document, pixels, unpacked
-
-RECORDED = json.loads((Path(__file__).parent / "brush_recorded.json").read_text())
-"""Masks as COCO's run lengths, and the bytes that `mask2rle` of label-studio-sdk 2.1.2 makes of them (255 inside)."""
-
-
-class Bits:
-    def __init__(self, data: bytes) -> None:
-        self._bits = "".join(f"{byte:08b}" for byte in data)
-        self._at = 0
-
-    def read(self, count: int) -> int:
-        self._at += count
-        return int(self._bits[self._at - count : self._at], 2)
+from tests.scheduler.exports.files import block, document, pixels, unpacked
 
 
 def unbrush(data: bytes, height: int, width: int) -> Mask:
-    """As the form is described in `rle-pack`, from which Label Studio has it."""
-    bits = Bits(data)
-    count, word = bits.read(32), bits.read(5) + 1
-    sizes = [bits.read(4) + 1 for _ in range(4)]
-    values: list[int] = []
-    while len(values) < count:
-        is_run = bits.read(1)
-        length = bits.read(sizes[bits.read(2)]) + 1
-        values += [bits.read(word)] * length if is_run else [bits.read(word) for _ in range(length)]
-    rgba = np.array(values).reshape(height, width, 4)
+    """The mask of a brush, all of whose four channels say the same."""
+    rgba = decode_rle(list(data)).reshape(height, width, 4)
     assert set(np.unique(rgba)) <= {0, 255}
     assert (rgba == rgba[:, :, :1]).all()
     return rgba[:, :, 3] == 255
 
 
-@pytest.mark.parametrize("recorded", RECORDED, ids=lambda one: f"{one['height']}x{one['width']}")
-def test_the_bytes_are_those_of_label_studios_encoder(recorded: dict[str, Any]) -> None:
-    rle = Rle(recorded["height"], recorded["width"], recorded["counts"])
-    theirs = bytes.fromhex(recorded["rle"])
-    np.testing.assert_array_equal(unbrush(theirs, rle.height, rle.width), masks.decode(rle))
-    assert labelstudio.brush(rle) == theirs
-
-
 @given(MASKS)
-def test_every_mask_comes_back(mask: Mask) -> None:
-    np.testing.assert_array_equal(unbrush(labelstudio.brush(masks.encode(mask)), *mask.shape), mask)
+def test_the_bytes_are_those_of_label_studios_encoder_and_every_mask_comes_back(mask: Mask) -> None:
+    data = labelstudio.brush(masks.encode(mask))
+    assert data == bytes(mask2rle(mask.astype(np.uint8) * 255))
+    np.testing.assert_array_equal(unbrush(data, *mask.shape), mask)
+
+
+@pytest.mark.parametrize("width", [1, 2, 4, 64, 1000, 16_384, 70_000])
+def test_so_are_those_of_long_runs(width: int) -> None:
+    mask = block(3, width + 2, (0, 0, width, 2))
+    data = labelstudio.brush(masks.encode(mask))
+    assert data == bytes(mask2rle(mask.astype(np.uint8) * 255))
+    np.testing.assert_array_equal(unbrush(data, *mask.shape), mask)
+
+
+def test_the_converter_reads_the_labelling_configuration(jobs: list[ExportedJob]) -> None:
+    found = parse_config(unpacked(labelstudio.write, jobs).read("labeling.xml").decode())
+    assert {name: (tag["type"], tag["labels"]) for name, tag in found.items()} == {
+        "mask": ("BrushLabels", ["phrase"]),
+        "box": ("RectangleLabels", ["region"]),
+        "words": ("TextArea", []),
+        "text": ("TextArea", []),
+    }
 
 
 def test_tasks_have_predictions_with_masks_and_their_words(jobs: list[ExportedJob]) -> None:
