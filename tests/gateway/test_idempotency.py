@@ -90,6 +90,28 @@ async def test_conversations_and_turns_are_begun_once(api, backstage, image_id) 
     assert (count(backstage.engine, tables.conversations), backstage.contents().jobs) == (1, 1)
 
 
+async def test_a_batch_is_steered_once(api, image_id) -> None:
+    """A repetition that comes late does not undo what was asked for meanwhile."""
+    body = {"image_ids": [image_id], "job": {"task": "gcg"}}
+    url = (await api.post("/batches", json=body)).json()["links"]["self"]
+    paused = await api.post(f"{url}/pause", headers=KEY)
+    assert paused.json()["state"] == "paused"
+    resumed = await api.post(f"{url}/resume", headers={"Idempotency-Key": '"resume"'})
+    same(paused, await api.post(f"{url}/pause", headers=KEY))
+    assert (resumed.json()["state"], (await api.get(url)).json()["state"]) == ("running", "running")
+    canceled = await api.post(f"{url}/cancel", headers={"Idempotency-Key": '"cancel"'})
+    same(canceled, await api.post(f"{url}/cancel", headers={"Idempotency-Key": '"cancel"'}))
+
+
+async def test_declarations_and_cancellations_are_answered_once(api, image_id) -> None:
+    uploads = {"images": [{"sha256": "0" * 64, "bytes": 100, "media_type": "image/png"}]}
+    declared = await api.post("/images/uploads", json=uploads, headers=KEY)
+    same(declared, await api.post("/images/uploads", json=uploads, headers=KEY))
+    job_url = (await api.post("/jobs", json={"image_id": image_id, "task": "gcg"})).headers["Location"]
+    canceled = await api.post(f"{job_url}/cancel", headers={"Idempotency-Key": '"cancel"'})
+    same(canceled, await api.post(f"{job_url}/cancel", headers={"Idempotency-Key": '"cancel"'}))
+
+
 async def test_a_key_stands_for_one_path(api, image_id) -> None:
     assert (await api.post("/conversations", json={"image_id": image_id}, headers=KEY)).status_code == 201
     other = await api.post("/jobs", json={"image_id": image_id, "task": "gcg"}, headers=KEY)

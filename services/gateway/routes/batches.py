@@ -158,18 +158,21 @@ async def list_batch_jobs(
 
 
 @router.post("/batches/{batch_id}/cancel", responses=_STEERED)
+@repeatable()
 async def cancel_batch(batch_id: UUID, request: Request, gateway: Current, caller: Writer) -> schema.Batch:
     """Cancel every job that has not finished. None starts from now on; the last are gone within seconds."""
     return await _steered(gateway, request, batch_id, caller, batches.cancel)
 
 
 @router.post("/batches/{batch_id}/pause", responses=_STEERED)
+@repeatable()
 async def pause_batch(batch_id: UUID, request: Request, gateway: Current, caller: Writer) -> schema.Batch:
     """Start no more of its jobs; those that have started go on."""
     return await _steered(gateway, request, batch_id, caller, batches.pause)
 
 
 @router.post("/batches/{batch_id}/resume", responses=_STEERED)
+@repeatable()
 async def resume_batch(batch_id: UUID, request: Request, gateway: Current, caller: Writer) -> schema.Batch:
     """Go on with a batch that was paused."""
     return await _steered(gateway, request, batch_id, caller, batches.resume)
