@@ -144,6 +144,7 @@ batches = Table(
     Column("retry_at", _time, comment="failures up to then are to be queued again"),
     Column("finished_at", _time, comment="since when none of its jobs is unfinished"),
     Column("counts", _json, comment="its jobs by state, of a finished one: they change no more"),
+    Column("request_digest", LargeBinary, comment="by which the request that made it is known"),
     CheckConstraint(_one_of("state", BatchState), name="state_known"),
     CheckConstraint("jobs >= 0", name="jobs_not_negative"),
     CheckConstraint("num_nulls(finished_at, counts) IN (0, 2)", name="finished_has_counts"),

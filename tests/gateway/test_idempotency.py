@@ -1,6 +1,7 @@
 """Idempotency-Key: a request that is sent again takes effect once and gets its first answer."""
 
 import asyncio
+import json
 from typing import Any
 from uuid import UUID
 
@@ -199,6 +200,32 @@ class TestAGatewayThatDied:
         assert (done.status_code, done.json()["id"], done.json()["state"]) == (200, str(job_id), "canceled")
         same(done, await api.post("/jobs", json=body, headers=KEY))
         assert backstage.contents().jobs == 1
+
+    @pytest.mark.parametrize("manifest", [False, True])
+    async def test_its_batch_is_found_by_the_same_request_alone(self, api, backstage, image_id, manifest) -> None:
+        def send(**job: str) -> Any:
+            if manifest:
+                line = json.dumps({"image_id": image_id, **job}) + "\n"
+                headers = {**KEY, "Content-Type": "application/jsonl"}
+                return api.post("/batches?name=a", content=line, headers=headers)
+            return api.post("/batches", json={"image_ids": [image_id], "job": job}, headers=KEY)
+
+        made = await send(task="gcg")
+        assert made.status_code == 201, made.text
+        for _ in range(2):
+            with backstage.engine.begin() as connection:
+                connection.exec_driver_sql(
+                    "UPDATE idempotency_keys SET leased_until = now() - interval '1 s',"
+                    " fingerprint = NULL, request_bytes = NULL, status = NULL, headers = NULL, body = NULL"
+                )
+            other = await send(task="caption")
+            assert (other.status_code, other.json()["type"]) == (422, "urn:glamm:problem:idempotency-key-reused")
+            assert made.json()["id"] in other.json()["detail"]
+            again = await send(task="gcg")
+            assert (again.status_code, again.json()["id"]) == (201, made.json()["id"])
+            assert "Idempotency-Replayed" not in again.headers
+        same(again, await send(task="gcg"))
+        assert (count(backstage.engine, tables.batches), backstage.contents().jobs) == (1, 1)
 
     async def test_its_conversation_and_its_turn_are_found(self, api, backstage, image_id, dies) -> None:
         await dies(api, "/conversations", {"image_id": image_id})
