@@ -382,6 +382,7 @@ webhook_endpoints = Table(
     Column("failures", Integer, nullable=False, server_default=text("0"), comment="since the last success"),
     Column("failing_since", _time),
     Column("resume_at", _time, nullable=False, server_default=func.now(), comment="nothing is sent before"),
+    Column("rotation_id", Uuid, comment="of the last rotation, by which a repetition of its request finds it"),
     CheckConstraint("cardinality(events) > 0", name="has_events"),
     CheckConstraint("num_nulls(previous_secret, previous_until) IN (0, 2)", name="previous_secret_ends"),
     CheckConstraint("disabled_because IS NULL OR NOT enabled", name="enabled_needs_no_reason"),

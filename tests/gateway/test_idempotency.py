@@ -238,6 +238,32 @@ class TestAGatewayThatDied:
         turn = await api.post(turns, json={"task": "gcg"}, headers=KEY)
         assert (turn.status_code, turn.json()["turn"], backstage.contents().jobs) == (202, 1, 1)
 
+    async def test_its_rotation_is_found(self, api, backstage, dies) -> None:
+        """A second one would end the secret that receivers have."""
+        made = (await api.post("/webhooks", json={"url": "http://8.8.8.8/", "events": ["job.failed"]})).json()
+        rotate = f"/webhooks/{made['id']}/rotate"
+        await dies(api, rotate, {})
+        found = await api.post(rotate, json={}, headers=KEY)
+        assert found.status_code == 200, found.text
+        signing = select(tables.webhook_endpoints.c.secret, tables.webhook_endpoints.c.previous_secret)
+        with backstage.engine.connect() as connection:
+            assert tuple(connection.execute(signing).one()) == (found.json()["secret"], made["secret"])
+        shown = await api.post(rotate, json={}, headers=KEY)
+        assert (shown.status_code, shown.json()["field"]) == (409, "Idempotency-Key")
+        other = (await api.post(rotate)).json()
+        with backstage.engine.connect() as connection:
+            assert tuple(connection.execute(signing).one()) == (other["secret"], found.json()["secret"])
+
+    async def test_its_test_delivery_is_found(self, api, backstage, dies) -> None:
+        made = (await api.post("/webhooks", json={"url": "http://8.8.8.8/", "events": ["job.failed"]})).json()
+        url = f"/webhooks/{made['id']}"
+        await dies(api, f"{url}/test", {})
+        (sent,) = (await api.get(f"{url}/deliveries")).json()["deliveries"]
+        await api.patch(url, json={"enabled": False})
+        found = await api.post(f"{url}/test", json={}, headers=KEY)
+        assert (found.status_code, found.json()["id"]) == (202, sent["id"])
+        assert count(backstage.engine, tables.webhook_deliveries) == 1
+
     async def test_its_key_is_not_made_twice(self, api, backstage, dies, monkeypatch) -> None:
         monkeypatch.setattr("services.gateway.keyring.REMEMBERED_SECONDS", 3600.0)  # the first key closes nothing yet
         body = {"owner": "bob", "scopes": ["read"]}

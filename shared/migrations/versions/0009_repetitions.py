@@ -19,7 +19,17 @@ def upgrade() -> None:
             comment="by which the request that made it is known",
         ),
     )
+    op.add_column(
+        "webhook_endpoints",
+        sa.Column(
+            "rotation_id",
+            sa.Uuid(),
+            nullable=True,
+            comment="of the last rotation, by which a repetition of its request finds it",
+        ),
+    )
 
 
 def downgrade() -> None:
+    op.drop_column("webhook_endpoints", "rotation_id")
     op.drop_column("batches", "request_digest")
