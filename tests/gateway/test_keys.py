@@ -215,6 +215,15 @@ async def test_an_owner_that_sends_too_much_is_told_when_to_come_back(use: Use, 
     assert (await other.get(f"/jobs/{NOWHERE}")).status_code == 404
 
 
+async def test_what_a_key_may_not_do_counts_as_well(use: Use, backstage: Backstage) -> None:
+    reader = use("ann", Scope.READ)
+    with backstage.engine.begin() as connection:
+        assert access.set_limits(connection, "ann", OwnerLimits(requests_per_minute=2))
+    answers = [await reader.delete(f"/images/{'0' * 64}") for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [403, 403, 429]
+    assert [answer.headers["ratelimit"].split(";")[1] for answer in answers] == ["r=1", "r=0", "r=0"]
+
+
 async def test_an_owner_may_store_and_queue_so_much(use: Use, backstage: Backstage, png: bytes, photo: bytes) -> None:
     admin, ann = use("ops", Scope.ADMIN), use("ann")
     limits = {"requests_per_minute": None, "stored_bytes": len(png) + 1, "queued_jobs": 1}
