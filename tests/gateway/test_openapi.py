@@ -116,6 +116,8 @@ def test_what_can_be_sent_again_is_described_as_that(document) -> None:
             again = method == "post" and path in REPEATABLE
             assert ("Idempotency-Key" in parameters) is again, (method, path)
             assert not again or parameters["Idempotency-Key"]["description"]
+            conflict = operation["responses"].get("409", {"description": ""})["description"]
+            assert again or "Idempotency-Key" not in conflict, (method, path)
 
 
 def test_headers_of_answers_are_described(document) -> None:
