@@ -22,6 +22,7 @@ _VISIBLE = [
     _table.c[name]
     for name in ("id", "url", "events", "description", "enabled", "disabled_because", "created_at", "failing_since")
 ]
+_WITH_SECRET = [*_VISIBLE, _table.c.secret]
 _FRESH: dict[str, Any] = {"failures": 0, "failing_since": None, "resume_at": func.now(), "disabled_because": None}
 
 
@@ -146,7 +147,7 @@ def rotate(
             rotation_id=rotation_id,
         )
     )
-    row = conn.execute(select(*_VISIBLE, _table.c.secret).where(_is(endpoint_id, owner_id))).one_or_none()
+    row = conn.execute(select(*_WITH_SECRET).where(_is(endpoint_id, owner_id))).one_or_none()
     return None if row is None else (_endpoint(row), row.secret)
 
 
