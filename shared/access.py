@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -159,9 +159,12 @@ def any_key(conn: Connection) -> bool:
     return bool(conn.execute(select(exists(select(api_keys.c.id)))).scalar_one())
 
 
-def list_keys(conn: Connection) -> list[Key]:
-    """All keys, the newest first."""
-    return [_key(row) for row in conn.execute(_keys().order_by(api_keys.c.id.desc()))]
+def keys_page(conn: Connection, before: UUID | None, limit: int) -> Sequence[Key]:
+    """Keys of all owners, the newest first, from behind the key `before`."""
+    found = _keys().order_by(api_keys.c.id.desc()).limit(limit)
+    if before is not None:
+        found = found.where(api_keys.c.id < before)
+    return [_key(row) for row in conn.execute(found)]
 
 
 def revoke_key(conn: Connection, key_id: UUID) -> Key | None:

@@ -229,8 +229,8 @@ class ObjectStore:
                     raise Unavailable("object store", f"The object store answered {error.code}.")
 
     def keys(self, prefix: str = "") -> Iterator[str]:
-        """Every key that starts so, in order."""
-        with _answering():
+        """Every key that starts so, in order. Raises NotFound where another bucket is missing or may not be listed."""
+        with _answering(bucket=self._bucket if self._foreign else None):
             for found in self._client.list_objects(self._bucket, prefix=prefix, recursive=True):
                 yield str(found.object_name)
 
@@ -249,14 +249,21 @@ def upload_key_of(sha256: str, owner_id: UUID) -> str:
 
 
 @contextmanager
-def _answering(key: str | None = None, foreign: bool = False) -> Iterator[None]:
-    """foreign: a bucket that is not the service's own, where a refusal is the object's fate and no outage."""
+def _answering(key: str | None = None, foreign: bool = False, bucket: str | None = None) -> Iterator[None]:
+    """foreign: a bucket that is not the service's own, where a refusal is the object's fate and no outage.
+
+    bucket: such a one that is asked for as a whole.
+    """
     try:
         yield
     except S3Error as error:
         if key is not None and error.code in _MISSING:
             raise NotFound("object", key) from error
-        if key is not None and foreign and 400 <= error.response.status < 500 and error.code not in _OF_THE_SERVICE:
+        refused = 400 <= error.response.status < 500 and error.code not in _OF_THE_SERVICE
+        if bucket is not None and refused:
+            detail = f"The object store does not list the bucket {bucket}: {error.code}."
+            raise NotFound("bucket", bucket, detail=detail) from error
+        if key is not None and foreign and refused:
             detail = f"The object store does not give out the object {key}: {error.code}."
             raise NotFound(
                 "object", key, detail=detail, remedy="See what the service may read of the bucket."

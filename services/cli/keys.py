@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from shared import schema
 
 BOOTSTRAP_OWNER = "local"
+_A_PAGE = 200
 
 app = typer.Typer(help="The API keys of a running service.", no_args_is_help=True)
 
@@ -45,7 +46,7 @@ def create(
 def list_keys(url: Url = None, api_key: ApiKey = None, data: Data = UP_DATA, as_json: AsJson = False) -> None:
     """Show all keys, the newest first, without their secrets."""
     with _client(url, api_key, data) as client:
-        keys = client.list_keys().keys
+        keys = list(client.keys(limit=_A_PAGE))
     if as_json:
         for key in keys:
             print(key.model_dump_json())

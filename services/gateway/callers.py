@@ -27,15 +27,15 @@ def _requires(scope: Scope) -> Callable[..., Awaitable[Principal]]:
     ) -> Principal:
         principal = await gateway.keyring.principal(credentials.credentials if credentials is not None else None)
         structlog.contextvars.bind_contextvars(owner=principal.owner)
+        # Before it is judged, for every refusal tells it as well, and counts.
+        request.state.rate = rate = gateway.keyring.rates.take(principal)
+        rate.require()
         if scope not in principal.scopes:
             raise Forbidden(
                 f"The API key may not do this: it lacks the scope {scope}.",
                 field="Authorization",
                 remedy=f"Use a key with the scope {scope}.",
             )
-        # Before it is judged, for a refusal tells it as well.
-        request.state.rate = rate = gateway.keyring.rates.take(principal)
-        rate.require()
         return principal
 
     return caller

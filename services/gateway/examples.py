@@ -240,7 +240,7 @@ KEY: dict[str, Any] = {
     "last_used_at": None,
 }
 CREATED_KEY = {**KEY, "secret": "glamm_h3Yx-this-is-an-example-and-opens-nothing"}
-KEYS = {"keys": [KEY]}
+KEYS = {"keys": [KEY], "next": None}
 LIMITS = {"requests_per_minute": 600, "stored_bytes": 50_000_000_000, "queued_jobs": None}
 KEY_REQUESTS: dict[str, dict[str, Any]] = {
     "for a team": {"value": {"owner": "annotators", "scopes": ["read", "write"], "name": "nightly run"}},

@@ -67,6 +67,10 @@ NOT_ARRIVED = (
     "The image was declared as an upload and has not arrived, or a request with the same Idempotency-Key is under way",
     Conflict("The image was declared as an upload and has not arrived.", remedy="PUT its bytes to the URL first."),
 )
+CHANGED = (
+    "The upload changed while it was read",
+    Conflict("The image changed while it was read.", field="image_id", remedy="Send the request again."),
+)
 UNDER_WAY = ("A request with the same Idempotency-Key is under way, or made something else before", UnderWay(2))
 ANOTHER_REQUEST = (
     "The id has a job of another request, and `field` is where they differ",

@@ -73,18 +73,17 @@ async def _sent(
 
 
 def repeatable(
-    *, secret_of: str | None = None
+    *, secret_of: str | None = None, shows_id: bool = True
 ) -> Callable[[Callable[..., Awaitable[T]]], Callable[..., Awaitable[Any]]]:
     """An endpoint whose request may bring an Idempotency-Key. It takes `request` and `caller`, and maybe `new_id`.
 
     secret_of: what the request makes, where the answer shows a secret of it and so is not kept. A repetition is told
-    that the thing is made.
+    that the thing is made. shows_id: `new_id` is what the thing is called.
     """
 
     def decorate(endpoint: Callable[..., Awaitable[T]]) -> Callable[..., Awaitable[Any]]:
         signature = inspect.signature(endpoint)
-        # What an endpoint without `new_id` makes has no id that was reserved.
-        made = secret_of if "new_id" in signature.parameters else None
+        made = secret_of if shows_id else None
 
         @wraps(endpoint)
         async def once(*, sent: _Sent, **arguments: Any) -> Any:

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.batches.records import LineFault, NewBatch
 from shared.database import notify
-from shared.errors import InvalidInput, InvalidLines, LimitReached, Problem, Unavailable
+from shared.errors import InvalidInput, InvalidLines, KeyReused, LimitReached, Problem, Unavailable
 from shared.ids import uuid7
 from shared.jobs.statements import now, queued
 from shared.states import State
@@ -39,22 +39,25 @@ MOST_INVALID = 100_000
 async def create(
     connection: AsyncConnection, new: NewBatch, rows: Iterable[bytes], faults: Sequence[LineFault]
 ) -> UUID:
-    """Store a batch within the caller's transaction; one that has `new.id` already stays as it is.
+    """Store a batch within the caller's transaction; one that the same request has made already stays as it is.
 
     rows: CSV in the order of INCOMING. faults: lines that were wrong before they got here.
 
-    Raises InvalidLines where lines are wrong that may not be left out, InvalidInput where no line is left, and
-    LimitReached when too many of the owner's jobs wait.
+    Raises KeyReused where another request has made the batch `new.id`, InvalidLines where lines are wrong that may not
+    be left out, InvalidInput where no line is left, and LimitReached when too many of the owner's jobs wait.
     """
-    if new.id is not None and await connection.run_sync(_exists, new.id, new.owner_id):
+    if new.id is not None and await connection.run_sync(_is_made, new.id, new):
         return new.id
     await _copy(connection, rows)
     return await connection.run_sync(_create, new, faults)
 
 
-def _exists(conn: Connection, batch_id: UUID, owner_id: UUID) -> bool:
-    found = select(batches.c.id).where(batches.c.id == batch_id, batches.c.owner_id == owner_id)
-    return conn.execute(found).one_or_none() is not None
+def _is_made(conn: Connection, batch_id: UUID, new: NewBatch) -> bool:
+    mine = batches.c.id == batch_id, batches.c.owner_id == new.owner_id
+    made = conn.execute(select(batches.c.request_digest).where(*mine)).one_or_none()
+    if made is not None and made.request_digest != new.request_digest:
+        raise KeyReused(f"The key came with another body first, which made the batch {batch_id}.")
+    return made is not None
 
 
 def too_many_invalid() -> InvalidInput:
@@ -97,7 +100,8 @@ def _create(conn: Connection, new: NewBatch, before: Sequence[LineFault]) -> UUI
     _require_room(conn, new, count)
     batch_id = new.id or uuid7()
     values = {"id": batch_id, "owner_id": new.owner_id, "name": new.name, "priority": new.priority, "jobs": count}
-    conn.execute(insert(batches).values(**values, expires_at=now + new.ttl))
+    made_by = {"request_digest": new.request_digest}
+    conn.execute(insert(batches).values(**values, **made_by, expires_at=now + new.ttl))
     if faults:
         conn.execute(insert(batch_errors), [_fault_row(batch_id, fault) for fault in faults])
     first = conn.execute(

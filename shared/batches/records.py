@@ -15,6 +15,7 @@ class NewBatch:
 
     skip: leave lines out that are wrong; else one such line keeps everything from being stored. most_queued: how many
     jobs of the owner may wait, these included; None for any number. id: one that was reserved for it, if any.
+    request_digest: by which a repetition of the request is known that would make it under the same id.
     """
 
     owner_id: UUID
@@ -24,6 +25,7 @@ class NewBatch:
     skip: bool = False
     most_queued: int | None = None
     id: UUID | None = None
+    request_digest: bytes | None = None
 
 
 @dataclass(frozen=True)

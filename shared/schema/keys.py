@@ -46,3 +46,4 @@ class CreatedKey(Key):
 
 class Keys(Response):
     keys: list[Key]
+    next: str | None = Field(description="the `cursor` of the next page; null on the last")

@@ -22,6 +22,7 @@ _VISIBLE = [
     _table.c[name]
     for name in ("id", "url", "events", "description", "enabled", "disabled_because", "created_at", "failing_since")
 ]
+_WITH_SECRET = [*_VISIBLE, _table.c.secret]
 _FRESH: dict[str, Any] = {"failures": 0, "failing_since": None, "resume_at": func.now(), "disabled_because": None}
 
 
@@ -127,28 +128,44 @@ def remove(conn: Connection, endpoint_id: UUID, owner_id: UUID) -> bool:
     return bool(conn.execute(delete(_table).where(_is(endpoint_id, owner_id))).rowcount)
 
 
-def rotate(conn: Connection, endpoint_id: UUID, owner_id: UUID) -> tuple[Endpoint, str] | None:
-    """A new secret. The one before signs as well for OVERLAP, and one before that no more."""
-    secret = signing.new_secret()
-    row = conn.execute(
+def rotate(
+    conn: Connection, endpoint_id: UUID, owner_id: UUID, rotation_id: UUID | None = None
+) -> tuple[Endpoint, str] | None:
+    """A new secret. The one before signs as well for OVERLAP, and one before that no more.
+
+    rotation_id: one that was reserved for it. Where it is that of the last rotation, its secret is the answer: one more
+    would end the secret that receivers have.
+    """
+    rotation_id = rotation_id or uuid7()
+    conn.execute(
         update(_table)
-        .where(_is(endpoint_id, owner_id))
-        .values(secret=secret, previous_secret=_table.c.secret, previous_until=func.now() + OVERLAP)
-        .returning(*_VISIBLE)
-    ).one_or_none()
-    return None if row is None else (_endpoint(row), secret)
+        .where(_is(endpoint_id, owner_id), _table.c.rotation_id.is_distinct_from(rotation_id))
+        .values(
+            secret=signing.new_secret(),
+            previous_secret=_table.c.secret,
+            previous_until=func.now() + OVERLAP,
+            rotation_id=rotation_id,
+        )
+    )
+    row = conn.execute(select(*_WITH_SECRET).where(_is(endpoint_id, owner_id))).one_or_none()
+    return None if row is None else (_endpoint(row), row.secret)
 
 
-def test(conn: Connection, endpoint_id: UUID, owner_id: UUID) -> UUID | None:
-    """Send a test event at once; its delivery's id. Raises Conflict where the endpoint is disabled."""
+def test(conn: Connection, endpoint_id: UUID, owner_id: UUID, delivery_id: UUID) -> UUID | None:
+    """Send a test event at once; its delivery's id. Raises Conflict where the endpoint is disabled.
+
+    delivery_id: for the delivery. One that has it already is the answer.
+    """
     row = conn.execute(
         update(_table).where(_is(endpoint_id, owner_id)).values(resume_at=func.now()).returning(_table.c.enabled)
     ).one_or_none()
     if row is None:
         return None
+    if outbox.was_asked(conn, endpoint_id, delivery_id):
+        return delivery_id
     if not row.enabled:
         raise Conflict("The webhook is disabled.", remedy='Enable it: PATCH with {"enabled": true}.')
-    return outbox.ask_for_test(conn, endpoint_id)
+    return outbox.ask_for_test(conn, endpoint_id, delivery_id)
 
 
 def _is(endpoint_id: UUID, owner_id: UUID) -> Any:

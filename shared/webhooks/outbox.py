@@ -81,15 +81,24 @@ def batch_finished(conn: Connection, batch_id: UUID, owner_id: UUID, state: str)
     conn.execute(insert(webhook_deliveries).from_select(_COLUMNS, told))
 
 
-def ask_for_test(conn: Connection, endpoint_id: UUID) -> UUID:
+def ask_for_test(conn: Connection, endpoint_id: UUID, delivery_id: UUID) -> UUID:
     """Send the endpoint an event that tells of itself; the delivery's id."""
     event = literal(TEST)
     data = func.jsonb_build_object(
         "id", cast(str(endpoint_id), Text), "links", _links(cast(f"/webhooks/{endpoint_id}", Text))
     )
     told = select(
-        func.uuidv7(), webhook_endpoints.c.id, event, _payload(event, func.statement_timestamp(), data), _DUE
+        literal(delivery_id, Uuid),
+        webhook_endpoints.c.id,
+        event,
+        _payload(event, func.statement_timestamp(), data),
+        _DUE,
     ).where(webhook_endpoints.c.id == endpoint_id)
-    written = conn.execute(insert(webhook_deliveries).from_select(_COLUMNS, told).returning(webhook_deliveries.c.id))
-    delivery_id: UUID = written.scalar_one()
+    conn.execute(insert(webhook_deliveries).from_select(_COLUMNS, told))
     return delivery_id
+
+
+def was_asked(conn: Connection, endpoint_id: UUID, delivery_id: UUID) -> bool:
+    """Whether the endpoint has that delivery."""
+    its = webhook_deliveries.c.id == delivery_id, webhook_deliveries.c.endpoint_id == endpoint_id
+    return conn.execute(select(webhook_deliveries.c.id).where(*its)).one_or_none() is not None

@@ -169,6 +169,20 @@ def test_every_variable_of_ours_is_a_setting_with_a_valid_value(project, monkeyp
         assert settings.s3_bucket == "glamm"
 
 
+def test_a_setting_that_a_worker_reads_is_passed_to_it():
+    """What the file gives to other processes of ours, and with the same value."""
+    files = [*(compose.ROOT / "workers").rglob("*.py"), compose.ROOT / "shared" / "limits.py"]
+    named = {name for file in files for name in re.findall(r"settings\.([a-z0-9_]+)", file.read_text())}
+    read_by_workers = {f"GLAMM_{name.upper()}" for name in named}
+    assert "GLAMM_MAX_STORED_BYTES" in read_by_workers
+    services = compose.load(BASE, environment=SECRETS | {"MAX_STORED_BYTES": "1000"})["services"]
+    given = {key: value for name in ("gateway", "scheduler") for key, value in services[name]["environment"].items()}
+    for name in WORKERS:
+        environment = services[name]["environment"]
+        for variable in read_by_workers & set(given):
+            assert environment.get(variable) == given[variable], f"{name}: {variable}"
+
+
 def test_the_secrets_are_the_same_on_both_ends(services):
     assert "secret1@postgres" in services["gateway"]["environment"]["GLAMM_DATABASE_URL"]
     assert services["postgres"]["environment"]["POSTGRES_PASSWORD"] == "secret1"

@@ -271,6 +271,29 @@ async def test_one_job_on_many_images(api: httpx.AsyncClient) -> None:
     assert [(job["custom_id"], job["image_id"]) for job in listed] == [(image, image) for image in images]
 
 
+async def test_a_bucket_that_is_missing_is_told_of_with_what_the_operator_can_do(
+    api: httpx.AsyncClient, backstage: Backstage, settings: Settings
+) -> None:
+    """Whether it was never there or has vanished."""
+    (bucket,) = settings.import_buckets
+    photos = backstage.objects.of(bucket)
+    asked = {"s3": {"bucket": bucket, "prefix": ""}, "job": {"task": "gcg"}}
+
+    async def refused() -> None:
+        answer = await api.post("/batches", json=asked)
+        assert (answer.status_code, answer.json()["field"]) == (422, "s3.bucket"), answer.text
+        assert bucket in answer.json()["detail"]
+        assert "GLAMM_IMPORT_BUCKETS" in answer.json()["remedy"]
+
+    await refused()
+    photos.ensure_bucket()
+    photos.put("a.png", b"anything", "image/png")
+    assert (await api.post("/batches", json=asked)).status_code == 201
+    photos.delete("a.png")
+    photos._client.remove_bucket(bucket)
+    await refused()
+
+
 async def test_a_prefix_of_a_bucket_becomes_a_job_a_picture(
     api: httpx.AsyncClient, backstage: Backstage, settings: Settings
 ) -> None:

@@ -1,6 +1,7 @@
 """Idempotency-Key: a request that is sent again takes effect once and gets its first answer."""
 
 import asyncio
+import json
 from typing import Any
 from uuid import UUID
 
@@ -88,6 +89,28 @@ async def test_conversations_and_turns_are_begun_once(api, backstage, image_id) 
     same(first, await api.post(turns, json={"task": "gcg"}, headers=headers))
     assert (await api.post(turns, json={"task": "gcg"})).status_code == 409
     assert (count(backstage.engine, tables.conversations), backstage.contents().jobs) == (1, 1)
+
+
+async def test_a_batch_is_steered_once(api, image_id) -> None:
+    """A repetition that comes late does not undo what was asked for meanwhile."""
+    body = {"image_ids": [image_id], "job": {"task": "gcg"}}
+    url = (await api.post("/batches", json=body)).json()["links"]["self"]
+    paused = await api.post(f"{url}/pause", headers=KEY)
+    assert paused.json()["state"] == "paused"
+    resumed = await api.post(f"{url}/resume", headers={"Idempotency-Key": '"resume"'})
+    same(paused, await api.post(f"{url}/pause", headers=KEY))
+    assert (resumed.json()["state"], (await api.get(url)).json()["state"]) == ("running", "running")
+    canceled = await api.post(f"{url}/cancel", headers={"Idempotency-Key": '"cancel"'})
+    same(canceled, await api.post(f"{url}/cancel", headers={"Idempotency-Key": '"cancel"'}))
+
+
+async def test_declarations_and_cancellations_are_answered_once(api, image_id) -> None:
+    uploads = {"images": [{"sha256": "0" * 64, "bytes": 100, "media_type": "image/png"}]}
+    declared = await api.post("/images/uploads", json=uploads, headers=KEY)
+    same(declared, await api.post("/images/uploads", json=uploads, headers=KEY))
+    job_url = (await api.post("/jobs", json={"image_id": image_id, "task": "gcg"})).headers["Location"]
+    canceled = await api.post(f"{job_url}/cancel", headers={"Idempotency-Key": '"cancel"'})
+    same(canceled, await api.post(f"{job_url}/cancel", headers={"Idempotency-Key": '"cancel"'}))
 
 
 async def test_a_key_stands_for_one_path(api, image_id) -> None:
@@ -178,6 +201,32 @@ class TestAGatewayThatDied:
         same(done, await api.post("/jobs", json=body, headers=KEY))
         assert backstage.contents().jobs == 1
 
+    @pytest.mark.parametrize("manifest", [False, True])
+    async def test_its_batch_is_found_by_the_same_request_alone(self, api, backstage, image_id, manifest) -> None:
+        def send(**job: str) -> Any:
+            if manifest:
+                line = json.dumps({"image_id": image_id, **job}) + "\n"
+                headers = {**KEY, "Content-Type": "application/jsonl"}
+                return api.post("/batches?name=a", content=line, headers=headers)
+            return api.post("/batches", json={"image_ids": [image_id], "job": job}, headers=KEY)
+
+        made = await send(task="gcg")
+        assert made.status_code == 201, made.text
+        for _ in range(2):
+            with backstage.engine.begin() as connection:
+                connection.exec_driver_sql(
+                    "UPDATE idempotency_keys SET leased_until = now() - interval '1 s',"
+                    " fingerprint = NULL, request_bytes = NULL, status = NULL, headers = NULL, body = NULL"
+                )
+            other = await send(task="caption")
+            assert (other.status_code, other.json()["type"]) == (422, "urn:glamm:problem:idempotency-key-reused")
+            assert made.json()["id"] in other.json()["detail"]
+            again = await send(task="gcg")
+            assert (again.status_code, again.json()["id"]) == (201, made.json()["id"])
+            assert "Idempotency-Replayed" not in again.headers
+        same(again, await send(task="gcg"))
+        assert (count(backstage.engine, tables.batches), backstage.contents().jobs) == (1, 1)
+
     async def test_its_conversation_and_its_turn_are_found(self, api, backstage, image_id, dies) -> None:
         await dies(api, "/conversations", {"image_id": image_id})
         begun = await api.post("/conversations", json={"image_id": image_id}, headers=KEY)
@@ -188,6 +237,32 @@ class TestAGatewayThatDied:
         await dies(api, turns, {"task": "gcg"})
         turn = await api.post(turns, json={"task": "gcg"}, headers=KEY)
         assert (turn.status_code, turn.json()["turn"], backstage.contents().jobs) == (202, 1, 1)
+
+    async def test_its_rotation_is_found(self, api, backstage, dies) -> None:
+        """A second one would end the secret that receivers have."""
+        made = (await api.post("/webhooks", json={"url": "http://8.8.8.8/", "events": ["job.failed"]})).json()
+        rotate = f"/webhooks/{made['id']}/rotate"
+        await dies(api, rotate, {})
+        found = await api.post(rotate, json={}, headers=KEY)
+        assert found.status_code == 200, found.text
+        signing = select(tables.webhook_endpoints.c.secret, tables.webhook_endpoints.c.previous_secret)
+        with backstage.engine.connect() as connection:
+            assert tuple(connection.execute(signing).one()) == (found.json()["secret"], made["secret"])
+        shown = await api.post(rotate, json={}, headers=KEY)
+        assert (shown.status_code, shown.json()["field"]) == (409, "Idempotency-Key")
+        other = (await api.post(rotate)).json()
+        with backstage.engine.connect() as connection:
+            assert tuple(connection.execute(signing).one()) == (other["secret"], found.json()["secret"])
+
+    async def test_its_test_delivery_is_found(self, api, backstage, dies) -> None:
+        made = (await api.post("/webhooks", json={"url": "http://8.8.8.8/", "events": ["job.failed"]})).json()
+        url = f"/webhooks/{made['id']}"
+        await dies(api, f"{url}/test", {})
+        (sent,) = (await api.get(f"{url}/deliveries")).json()["deliveries"]
+        await api.patch(url, json={"enabled": False})
+        found = await api.post(f"{url}/test", json={}, headers=KEY)
+        assert (found.status_code, found.json()["id"]) == (202, sent["id"])
+        assert count(backstage.engine, tables.webhook_deliveries) == 1
 
     async def test_its_key_is_not_made_twice(self, api, backstage, dies, monkeypatch) -> None:
         monkeypatch.setattr("services.gateway.keyring.REMEMBERED_SECONDS", 3600.0)  # the first key closes nothing yet

@@ -159,6 +159,21 @@ async def test_keys_are_made_listed_and_revoked_over_http(
     assert (await admin.delete(f"/keys/{NOWHERE}")).status_code == 404
 
 
+async def test_keys_come_in_pages(use: Use) -> None:
+    admin = use("ops", Scope.ADMIN)
+    for owner in ("ann", "bob", "cyd", "dan"):
+        assert (await admin.post("/keys", json={"owner": owner, "scopes": ["read"]})).status_code == 201
+    pages: list[list[str]] = []
+    query: dict[str, Any] = {"limit": 2}
+    while query.get("cursor", "") is not None:
+        page = (await admin.get("/keys", params=query)).json()
+        pages.append([key["owner"] for key in page["keys"]])
+        query["cursor"] = page["next"]
+    assert pages == [["dan", "cyd"], ["bob", "ann"], ["ops"]]
+    for wrong in ("limit=0", "limit=201", "cursor=second"):
+        assert (await admin.get(f"/keys?{wrong}")).status_code == 422
+
+
 async def test_a_key_ends_at_its_time(use: Use, backstage: Backstage) -> None:
     client = use("ann")
     with backstage.engine.begin() as connection:
@@ -184,7 +199,7 @@ async def test_a_key_that_makes_no_sense_is_refused(
     answer = await use("ops", Scope.ADMIN).post("/keys", json=body)
     assert (answer.status_code, answer.json()["field"]) == (422, field)
     with backstage.engine.connect() as connection:
-        assert len(access.list_keys(connection)) == 1
+        assert len(access.keys_page(connection, None, 10)) == 1
 
 
 async def test_an_owner_that_sends_too_much_is_told_when_to_come_back(use: Use, backstage: Backstage) -> None:
@@ -198,6 +213,15 @@ async def test_an_owner_that_sends_too_much_is_told_when_to_come_back(use: Use, 
     assert answers[3].json()["field"] == "requests_per_minute"
     assert 1 <= int(answers[3].headers["retry-after"]) <= 20
     assert (await other.get(f"/jobs/{NOWHERE}")).status_code == 404
+
+
+async def test_what_a_key_may_not_do_counts_as_well(use: Use, backstage: Backstage) -> None:
+    reader = use("ann", Scope.READ)
+    with backstage.engine.begin() as connection:
+        assert access.set_limits(connection, "ann", OwnerLimits(requests_per_minute=2))
+    answers = [await reader.delete(f"/images/{'0' * 64}") for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [403, 403, 429]
+    assert [answer.headers["ratelimit"].split(";")[1] for answer in answers] == ["r=1", "r=0", "r=0"]
 
 
 async def test_an_owner_may_store_and_queue_so_much(use: Use, backstage: Backstage, png: bytes, photo: bytes) -> None:

@@ -193,6 +193,13 @@ def test_the_bucket_may_be_made_by_many_at_once(object_settings: dict[str, str])
 def test_a_missing_bucket_is_our_fault_not_the_callers(object_settings: dict[str, str]) -> None:
     with pytest.raises(Unavailable, match="NoSuchBucket"):
         ObjectStore(Settings(**object_settings)).put(KEY, DATA, "image/png")
+    with pytest.raises(Unavailable, match="NoSuchBucket"):
+        list(ObjectStore(Settings(**object_settings)).keys())
+
+
+def test_a_missing_bucket_of_others_is_not_found(object_settings: dict[str, str]) -> None:
+    with pytest.raises(NotFound, match="no-such-bucket: NoSuchBucket"):
+        list(ObjectStore(Settings(**object_settings)).of("no-such-bucket").keys())
 
 
 def test_a_server_that_is_away_is_unavailable(away: ObjectStore) -> None:

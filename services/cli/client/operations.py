@@ -269,9 +269,11 @@ class Operations:
         ends = expires_at and expires_at.isoformat()
         return Json({"owner": owner, "scopes": list(scopes), "name": name, "expires_at": ends})
 
-    @operation("GET", "/keys", schema.Keys)
-    def list_keys(self) -> None:
-        """All API keys, the newest first. Needs the scope `admin`."""
+    @operation("GET", "/keys", schema.Keys, query=("cursor", "limit"))
+    def list_keys(self, *, cursor: str | None = None, limit: int | None = None) -> None:
+        """A page of all API keys, the newest first. Needs the scope `admin`."""
+
+    keys = Paged(list_keys, lambda page: page.keys)
 
     @operation("DELETE", "/keys/{key_id}", schema.Key)
     def revoke_key(self, key_id: UUID) -> None:

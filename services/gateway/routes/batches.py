@@ -1,6 +1,7 @@
 """Batches: many jobs from one request, watched and steered together, and their results as one stream."""
 
 from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Annotated, Any
@@ -15,6 +16,7 @@ from services.gateway import examples, openapi, paging
 from services.gateway.body import content_type, gathered, read_json
 from services.gateway.callers import Reader, Writer
 from services.gateway.errors import from_pydantic
+from services.gateway.fingerprint import Fingerprint
 from services.gateway.gateway import Current, Gateway
 from services.gateway.manifest import sources
 from services.gateway.manifest.lines import Lines, RawLine
@@ -84,6 +86,8 @@ async def create_batch(
     A manifest is JSON Lines in UTF-8, of any length, a job a line. What holds for the batch as a whole says the query
     with a manifest, and the body with JSON. All is judged before anything is stored.
     """
+    fingerprint = Fingerprint(request.headers.get("content-type", ""), request.scope["query_string"])
+    request = Request(request.scope, fingerprint.passing(request.receive))
     kind = content_type(request.headers)
     if kind == "application/json":
         asked = await _read_request(request)
@@ -102,6 +106,7 @@ async def create_batch(
             await _spool_manifest(gateway, request, spool)
         else:
             await gateway.on_network(spool.add, sources.lines(asked, _rules(gateway), gateway.objects))
+        new = replace(new, request_digest=fingerprint.digest())
         async with gateway.engine.begin() as connection:
             batch_id = await batches.create(connection, new, spool.blocks(), spool.faults)
             view = await connection.run_sync(batches.get, batch_id, caller.owner_id)
@@ -158,18 +163,21 @@ async def list_batch_jobs(
 
 
 @router.post("/batches/{batch_id}/cancel", responses=_STEERED)
+@repeatable()
 async def cancel_batch(batch_id: UUID, request: Request, gateway: Current, caller: Writer) -> schema.Batch:
     """Cancel every job that has not finished. None starts from now on; the last are gone within seconds."""
     return await _steered(gateway, request, batch_id, caller, batches.cancel)
 
 
 @router.post("/batches/{batch_id}/pause", responses=_STEERED)
+@repeatable()
 async def pause_batch(batch_id: UUID, request: Request, gateway: Current, caller: Writer) -> schema.Batch:
     """Start no more of its jobs; those that have started go on."""
     return await _steered(gateway, request, batch_id, caller, batches.pause)
 
 
 @router.post("/batches/{batch_id}/resume", responses=_STEERED)
+@repeatable()
 async def resume_batch(batch_id: UUID, request: Request, gateway: Current, caller: Writer) -> schema.Batch:
     """Go on with a batch that was paused."""
     return await _steered(gateway, request, batch_id, caller, batches.resume)

@@ -64,7 +64,7 @@ async def upload_image(request: Request, response: Response, gateway: Current, c
     responses={
         200: openapi.example("Known", examples.KNOWN_IMAGE, *openapi.OF_A_TAGGED_ANSWER),
         304: openapi.NOT_MODIFIED,
-        **openapi.guarded(404, 409, 413, 415, 422, 503, conflict=openapi.NOT_ARRIVED),
+        **openapi.guarded(404, 409, 413, 415, 422, 503, conflict=openapi.CHANGED),
     },
 )
 async def get_image(

@@ -209,9 +209,10 @@ async def follow_job(
     "/jobs/{job_id}/cancel",
     responses={
         200: openapi.example("Canceled, or finished before", examples.CANCELED_JOB),
-        **openapi.guarded(404, 422, 503),
+        **openapi.guarded(404, 409, 422, 503, conflict=openapi.UNDER_WAY),
     },
 )
+@repeatable()
 async def cancel_job(job_id: JobId, request: Request, gateway: Current, caller: Writer) -> schema.Job:
     """End a job that is not finished; one that is stays as it is. Doing it again is harmless.
 

@@ -8,11 +8,12 @@ from fastapi import APIRouter, Path, Request, status
 from pydantic import ValidationError
 from sqlalchemy import Connection
 
-from services.gateway import examples, openapi
+from services.gateway import examples, openapi, paging
 from services.gateway.body import read_json
 from services.gateway.callers import Admin
 from services.gateway.errors import from_pydantic
 from services.gateway.gateway import Current
+from services.gateway.paging import LIMIT, Cursor, Limit
 from services.gateway.presentation import key_json
 from services.gateway.repeatable import NewId, repeatable
 from shared import access, schema
@@ -58,12 +59,13 @@ async def create_key(request: Request, gateway: Current, caller: Admin, new_id: 
     return schema.CreatedKey(**key_json(key).model_dump(), secret=secret)
 
 
-@router.get("/keys", responses={200: openapi.example("All of them", examples.KEYS), **openapi.guarded(503)})
-async def list_keys(gateway: Current, caller: Admin) -> schema.Keys:
+@router.get("/keys", responses={200: openapi.example("A page", examples.KEYS), **openapi.guarded(422, 503)})
+async def list_keys(gateway: Current, caller: Admin, cursor: Cursor = None, limit: Limit = LIMIT) -> schema.Keys:
     """Every key of every owner, the newest first, without its secret."""
     async with gateway.engine.connect() as connection:
-        found = await connection.run_sync(access.list_keys)
-    return schema.Keys(keys=[key_json(key) for key in found])
+        found = await connection.run_sync(access.keys_page, paging.behind(cursor, UUID), limit + 1)
+    page, following = paging.cut(found, limit, lambda entry: (entry.id,))
+    return schema.Keys(keys=[key_json(key) for key in page], next=following)
 
 
 @router.delete(

@@ -11,6 +11,7 @@ from services.gateway.body import read_json
 from services.gateway.callers import Writer
 from services.gateway.errors import from_pydantic
 from services.gateway.gateway import Current, Gateway
+from services.gateway.repeatable import repeatable
 from shared import schema, uploads
 from shared.access import Principal
 from shared.errors import InvalidInput, TooLarge
@@ -29,8 +30,12 @@ _UPLOADS = openapi.json_body({"$ref": openapi.ref("UploadsRequest")}, examples.U
 @router.post(
     "/images/uploads",
     openapi_extra=_UPLOADS,
-    responses={200: openapi.example("Declared", examples.UPLOADS), **openapi.guarded(413, 415, 422, 503)},
+    responses={
+        200: openapi.example("Declared", examples.UPLOADS),
+        **openapi.guarded(409, 413, 415, 422, 503, conflict=openapi.UNDER_WAY),
+    },
 )
+@repeatable()
 async def declare_uploads(request: Request, gateway: Current, caller: Writer) -> schema.Uploads:
     """Declare images, and get a presigned request for each that is not stored yet. Send them in parallel.
 

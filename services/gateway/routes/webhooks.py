@@ -125,11 +125,13 @@ async def delete_webhook(webhook_id: UUID, gateway: Current, caller: Writer) -> 
         **openapi.guarded(404, 409, 422, 503, conflict=openapi.KEY_MADE),
     },
 )
-@repeatable(secret_of="secret")
-async def rotate_secret(webhook_id: UUID, request: Request, gateway: Current, caller: Writer) -> schema.CreatedWebhook:
+@repeatable(secret_of="secret", shows_id=False)
+async def rotate_secret(
+    webhook_id: UUID, request: Request, gateway: Current, caller: Writer, new_id: NewId
+) -> schema.CreatedWebhook:
     """Give a webhook a new secret. For 24 hours deliveries are signed with the one before, too."""
     async with gateway.engine.begin() as connection:
-        rotated = await connection.run_sync(endpoints.rotate, webhook_id, caller.owner_id)
+        rotated = await connection.run_sync(endpoints.rotate, webhook_id, caller.owner_id, new_id)
     endpoint, secret = _there(rotated, webhook_id)
     log.info("webhook secret rotated", webhook_id=str(webhook_id))
     return _with_secret(endpoint, secret)
@@ -141,10 +143,12 @@ async def rotate_secret(webhook_id: UUID, request: Request, gateway: Current, ca
     responses={202: openapi.example("On its way", examples.TEST_DELIVERY), **openapi.guarded(404, 409, 422, 503)},
 )
 @repeatable()
-async def test_webhook(webhook_id: UUID, request: Request, gateway: Current, caller: Writer) -> schema.Delivery:
+async def test_webhook(
+    webhook_id: UUID, request: Request, gateway: Current, caller: Writer, new_id: NewId
+) -> schema.Delivery:
     """Send an event `webhook.test` now, whatever the webhook subscribes to. Its log says what came of it."""
     async with gateway.engine.begin() as connection:
-        delivery_id = await connection.run_sync(endpoints.test, webhook_id, caller.owner_id)
+        delivery_id = await connection.run_sync(endpoints.test, webhook_id, caller.owner_id, new_id)
         delivery = await connection.run_sync(deliveries.get, _there(delivery_id, webhook_id))
     return delivery_json(delivery)
 

@@ -187,7 +187,9 @@ def test_an_invalid_line_is_skipped_if_so_asked(client, manifest) -> None:
 def test_keys_are_made_listed_and_revoked(client, gateway, open_client) -> None:
     made = client.create_key("bob", list(Scope))
     bob = open_client(gateway.url, api_key=made.secret)
-    assert [key.id for key in bob.list_keys().keys] == [made.id]
+    assert [key.id for key in bob.list_keys(limit=1).keys] == [made.id]
+    other = bob.create_key("ann", [Scope.READ])
+    assert [key.id for key in bob.keys(limit=1)] == [other.id, made.id]
     assert bob.set_limits("bob", queued_jobs=5) == schema.OwnerLimits(queued_jobs=5)
     assert bob.revoke_key(made.id).revoked_at is not None
 
