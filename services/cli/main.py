@@ -1,7 +1,7 @@
 """`glamm`: start the service, and use one that runs.
 
-Exit codes: 0 done, 1 a job failed, the service does not answer or a comparison does not hold, 2 the input is wrong,
-130 stopped by Ctrl-C or, while it makes a folder, by SIGTERM or SIGHUP.
+Exit codes: 0 done, 1 a job failed, the service does not answer, a limit is reached or a comparison does not hold, 2 the
+input is wrong or the service refuses it, 130 stopped by Ctrl-C or, while it makes a folder, by SIGTERM or SIGHUP.
 """
 
 import sys
