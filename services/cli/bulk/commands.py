@@ -31,7 +31,8 @@ BatchId = Annotated[UUID, typer.Argument(metavar="BATCH", help="As `glamm submit
 @app.command()
 def submit(
     sources: Annotated[
-        list[Path], typer.Argument(metavar="SOURCE...", help="A folder, image files, or one manifest.jsonl.")
+        list[str],
+        typer.Argument(metavar="SOURCE...", help="A folder, image files, one manifest.jsonl, or s3://BUCKET/PREFIX."),
     ],
     url: Url = None,
     api_key: ApiKey = None,
@@ -59,7 +60,10 @@ def submit(
     watch: Annotated[bool, typer.Option("--watch", help="Then watch it until it has finished.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Upload images, make a batch of jobs on them, print its id. Run it again to go on where it was interrupted."""
+    """Upload images, make a batch of jobs on them, print its id. Run it again to go on where it was interrupted.
+
+    Images below a prefix of a bucket that the service may read are not uploaded.
+    """
     from rich.console import Console
 
     from services.cli import locate
@@ -68,10 +72,11 @@ def submit(
     from services.cli.bulk.ledger import Ledger
     from services.cli.bulk.submitting import Options, Target
 
-    plan: plans.Plan | None = plans.own_manifest(sources)
+    place, paths = plans.in_bucket(sources), [Path(source) for source in sources]
+    plan: plans.Plan | plans.InBucket | None = None if place else plans.own_manifest(paths)
     if plan is None:
         ask = read_ask(task or "gcg", prompt, question, caption, expression or (), phrase or (), box or ())
-        plan = plans.SameAsk(plans.find(sources), ask)
+        plan = plans.InBucket(place, ask) if place else plans.SameAsk(plans.find(paths), ask)
     elif any((task, prompt, question, caption, expression, phrase, box)):
         raise InvalidInput("--task", "Each line of a manifest says what is asked.", "Leave the options of tasks out.")
     options = Options(name, Priority(priority), on_invalid)
@@ -86,7 +91,7 @@ def submit(
             print(done.batch.id)
         batch, code = _watched(client, done.batch, err) if watch else (done.batch, OK)
     if as_json:
-        print(telling.as_json(done, batch, plan))
+        print(telling.as_json(done, batch))
     raise typer.Exit(code)
 
 

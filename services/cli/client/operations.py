@@ -188,7 +188,7 @@ class Operations:
         return File(manifest, MANIFEST_TYPE)
 
     @operation("POST", "/batches", schema.Batch)
-    def create_batch_of(self, asked: schema.BatchRequest) -> Body:
+    def create_batch_of(self, asked: schema.BatchRequest, *, idempotency_key: UUID | None = None) -> Body:
         """Queue one job on each image of a list, or on each below a prefix of a bucket."""
         return Json(asked.model_dump(mode="json", exclude_none=True))
 
