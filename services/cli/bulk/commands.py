@@ -56,6 +56,12 @@ def submit(
         Literal["reject", "skip"],
         typer.Option(help="Whether one file or line that is wrong keeps all from being submitted, or is left out."),
     ] = "reject",
+    expires_in: Annotated[
+        float | None,
+        typer.Option(
+            min=1, metavar="SECONDS", help="Jobs that have not finished by then fail. Default: the service's."
+        ),
+    ] = None,
     again: Annotated[bool, typer.Option("--again", help="Also if the very same was submitted already.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Then watch it until it has finished.")] = False,
     as_json: AsJson = False,
@@ -79,7 +85,7 @@ def submit(
         plan = plans.InBucket(place, ask) if place else plans.SameAsk(plans.find(paths), ask)
     elif any((task, prompt, question, caption, expression, phrase, box)):
         raise InvalidInput("--task", "Each line of a manifest says what is asked.", "Leave the options of tasks out.")
-    options = Options(name, Priority(priority), on_invalid)
+    options = Options(name, Priority(priority), on_invalid, expires_in)
     err = Console(stderr=True)
     address = locate.address(url, api_key, data)
     with locate.client(url, api_key, data, patience=_PATIENCE) as client, Ledger(_ledger(data)) as ledger:

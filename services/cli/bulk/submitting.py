@@ -37,11 +37,12 @@ def _nobody(_end: Stored | Broken) -> None:
 
 @dataclass(frozen=True)
 class Options:
-    """What holds for the batch as a whole."""
+    """What holds for the batch as a whole. expires_in: seconds; None for the service's own time."""
 
     name: str = ""
     priority: Priority = Priority.BULK
     on_invalid: OnInvalid = "reject"
+    expires_in: float | None = None
 
 
 @dataclass(frozen=True)

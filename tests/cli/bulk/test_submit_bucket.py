@@ -51,11 +51,12 @@ def test_a_prefix_becomes_a_batch_and_is_found_again_whatever_lies_there_by_then
 
 
 def test_a_batch_whose_answer_was_lost_is_not_made_again(glamm, client, june, data: Path) -> None:
-    first = glamm("submit", june)
+    first = glamm("submit", june, "--expires-in", 90)
     with closing(sqlite3.connect(data.parent / "submissions.sqlite", isolation_level=None)) as known:
         known.execute("UPDATE requests SET batch_id = NULL")
-    assert glamm("submit", june).out == first.out
-    assert len(list(client.batches())) == 1
+    assert glamm("submit", june, "--expires-in", 90).out == first.out
+    (batch,) = client.batches()
+    assert 90 <= (batch.expires_at - batch.created_at).total_seconds() < 3600
 
 
 @pytest.mark.parametrize(
