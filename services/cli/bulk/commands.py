@@ -12,6 +12,7 @@ from services.cli.bulk.formats import Format
 from services.cli.options import UP_DATA, ApiKey, AsJson, Data, Url
 from shared.errors import InvalidInput
 from shared.priority import Priority
+from shared.tasks import Task
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,9 +38,7 @@ def submit(
     url: Url = None,
     api_key: ApiKey = None,
     data: Data = UP_DATA,
-    task: Annotated[
-        str | None, typer.Option(help="gcg, refseg, region_caption, caption, vqa or ground. Default: gcg.")
-    ] = None,
+    task: Annotated[Task | None, typer.Option(help="What is asked. Default: gcg.")] = None,
     prompt: Annotated[str | None, typer.Option(help="An instruction in place of the task's own.")] = None,
     question: Annotated[str | None, typer.Option(help="vqa: a question; <box1> … name its boxes.")] = None,
     caption: Annotated[str | None, typer.Option(help="ground: the caption whose phrases to find.")] = None,
@@ -81,7 +80,7 @@ def submit(
     place, paths = plans.in_bucket(sources), [Path(source) for source in sources]
     plan: plans.Plan | plans.InBucket | None = None if place else plans.own_manifest(paths)
     if plan is None:
-        ask = read_ask(task or "gcg", prompt, question, caption, expression or (), phrase or (), box or ())
+        ask = read_ask(task or Task.GCG, prompt, question, caption, expression or (), phrase or (), box or ())
         plan = plans.InBucket(place, ask) if place else plans.SameAsk(plans.find(paths), ask)
     elif any((task, prompt, question, caption, expression, phrase, box)):
         raise InvalidInput("--task", "Each line of a manifest says what is asked.", "Leave the options of tasks out.")
@@ -158,7 +157,10 @@ def results(
     data: Data = UP_DATA,
     as_json: AsJson = False,
 ) -> None:
-    """Fetch what came of a batch, also while it runs, and print the files' paths."""
+    """Fetch what came of a batch, also while it runs, and print the files' paths.
+
+    The state that --json tells is the one before: unless it is `finished`, more may come.
+    """
     from rich.console import Console
 
     from services.cli import locate
@@ -172,7 +174,8 @@ def results(
             say(err, f"The batch has not finished, so this is not all of it. {watching.line(batch)}", style="yellow")
         paths = fetching.fetch(client, batch, form, out, err)
     if as_json:
-        print(json.dumps({"batch": str(batch.id), "format": form.value, "files": [str(path) for path in paths]}))
+        told = {"batch": str(batch.id), "state": batch.state, "format": form.value, "files": list(map(str, paths))}
+        print(json.dumps(told))
     else:
         print(*paths, sep="\n")
 
