@@ -169,9 +169,16 @@ class Operations:
         """A conversation's image and the URLs of its turns."""
 
     @operation("POST", "/conversations/{conversation_id}/turns", schema.Job)
-    def take_turn(self, conversation_id: UUID, ask: Ask) -> Body:
-        """Ask the next thing; the turn before has to be finished."""
-        return Json(_asked(ask))
+    def take_turn(
+        self,
+        conversation_id: UUID,
+        ask: Ask,
+        *,
+        priority: Priority = Priority.INTERACTIVE,
+        expires_in: float | None = None,
+    ) -> Body:
+        """Ask the next thing; the turn before has to be finished. `expires_in` is in seconds."""
+        return Json({**_asked(ask), **_terms(priority, expires_in)})
 
     @operation("POST", "/batches", schema.Batch, query=("name", "priority", "on_invalid", "expires_in"))
     def create_batch(
