@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from shared.errors import InvalidInput
-from shared.tasks import Ask, Box, Task, parse_task
+from shared.tasks import Ask, Box, Task
 
 _TAKEN = {
     Task.GCG: {"--prompt"},
@@ -32,7 +32,7 @@ class Kind(StrEnum):
 
 
 def read_ask(
-    task: str,
+    task: Task,
     prompt: str | None,
     question: str | None,
     caption: str | None,
@@ -41,7 +41,6 @@ def read_ask(
     boxes: Sequence[str],
 ) -> Ask:
     """The ask that the options make. Raises InvalidInput for one that its task does not take, or lacks."""
-    asked = parse_task(task)
     given = {
         "--prompt": prompt,
         "--question": question,
@@ -51,21 +50,21 @@ def read_ask(
         "--box": boxes,
     }
     for option, value in given.items():
-        if value and option not in _TAKEN[asked]:
+        if value and option not in _TAKEN[task]:
             takers = ", ".join(other for other, options in _TAKEN.items() if option in options)
-            raise InvalidInput(option, f"{asked} takes no {option}.", f"Leave it out, or use --task {takers}.")
+            raise InvalidInput(option, f"{task} takes no {option}.", f"Leave it out, or use --task {takers}.")
     for needing, option, value in (
         (Task.VQA, "--question", question),
         (Task.GROUND, "--caption", caption),
         (Task.REFSEG, "--expression", expressions),
         (Task.REGION_CAPTION, "--box", boxes),
     ):
-        if asked is needing and not value:
-            raise InvalidInput(option, f"{asked} needs {option}.", f"Add {option}.")
+        if task is needing and not value:
+            raise InvalidInput(option, f"{task} needs {option}.", f"Add {option}.")
     texts = {Task.VQA: question, Task.GROUND: caption}
     return Ask(
-        asked,
-        texts.get(asked, prompt),
+        task,
+        texts.get(task, prompt),
         boxes=tuple(map(parse_box, boxes)),
         expressions=tuple(expressions),
         phrases=tuple(phrases),

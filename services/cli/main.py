@@ -1,7 +1,7 @@
 """`glamm`: start the service, and use one that runs.
 
-Exit codes: 0 done, 1 a job failed, the service does not answer or a comparison does not hold, 2 the input is wrong,
-130 stopped by Ctrl-C or, while it makes a folder, by SIGTERM or SIGHUP.
+Exit codes: 0 done, 1 a job failed, the service does not answer, a limit is reached or a comparison does not hold, 2 the
+input is wrong or the service refuses it, 130 stopped by Ctrl-C or, while it makes a folder, by SIGTERM or SIGHUP.
 """
 
 import sys
@@ -15,6 +15,7 @@ from services.cli.asking import Kind
 from services.cli.bulk import commands
 from services.cli.options import UP_DATA, ApiKey, Data, Url
 from shared.errors import GlammError, InvalidInput, InvalidSettings, Unavailable
+from shared.tasks import Task
 from shared.version import VERSION
 
 DEMO_DATA = Path("data/demo")
@@ -60,7 +61,7 @@ def annotate(
     url: Url = None,
     api_key: ApiKey = None,
     data: Data = UP_DATA,
-    task: Annotated[str, typer.Option(help="gcg, refseg, region_caption, caption, vqa or ground.")] = "gcg",
+    task: Annotated[Task, typer.Option(help="What is asked.")] = Task.GCG,
     prompt: Annotated[str | None, typer.Option(help="An instruction in place of the task's own.")] = None,
     question: Annotated[str | None, typer.Option(help="vqa: a question; <box1> … name its boxes.")] = None,
     caption: Annotated[str | None, typer.Option(help="ground: the caption whose phrases to find.")] = None,

@@ -29,7 +29,8 @@ def test_version_is_the_projects(glamm):
     ("arguments", "told"),
     [
         (["annotate"], "IMAGE"),
-        (["annotate", "a.png", "--task", "paint"], "task"),
+        (["annotate", "a.png", "--task", "paint"], "--task"),
+        (["submit", "photos", "--task", "paint"], "region_caption"),
         (["annotate", "a.png", "--task", "vqa", "--question", "Why?", "--box", "1,2,3"], "--box"),
         (["annotate", "a.png", "--task", "region_caption", "--box", "1,2,3,x"], "--box"),
         (["annotate", "a.png", "--box", "1,2,3,4"], "--box"),
@@ -67,6 +68,17 @@ def test_a_service_that_does_not_answer_is_no_fault_of_the_input(glamm, tmp_path
     assert code == 1
     assert url in err
     assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("status", "exit_code"), [(401, 2), (404, 2), (409, 2), (429, 1)])
+def test_the_exit_code_tells_whether_something_is_to_be_changed(glamm, serve, status, exit_code):
+    problem = {"type": "x", "title": "No", "status": status, "detail": "Not like this."}
+    server = serve((status, {"content-type": "application/json"}, json.dumps(problem).encode()))
+    assert glamm("pause", "01900000-0000-7000-8000-000000000000", "--url", server.url) == (
+        exit_code,
+        "",
+        "glamm: Not like this.\n",
+    )
 
 
 def test_migrate_and_bucket_set_up_what_is_missing_and_may_be_repeated(

@@ -12,6 +12,7 @@ from services.cli.bulk.formats import Format
 from services.cli.options import UP_DATA, ApiKey, AsJson, Data, Url
 from shared.errors import InvalidInput
 from shared.priority import Priority
+from shared.tasks import Task
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,14 +32,13 @@ BatchId = Annotated[UUID, typer.Argument(metavar="BATCH", help="As `glamm submit
 @app.command()
 def submit(
     sources: Annotated[
-        list[Path], typer.Argument(metavar="SOURCE...", help="A folder, image files, or one manifest.jsonl.")
+        list[str],
+        typer.Argument(metavar="SOURCE...", help="A folder, image files, one manifest.jsonl, or s3://BUCKET/PREFIX."),
     ],
     url: Url = None,
     api_key: ApiKey = None,
     data: Data = UP_DATA,
-    task: Annotated[
-        str | None, typer.Option(help="gcg, refseg, region_caption, caption, vqa or ground. Default: gcg.")
-    ] = None,
+    task: Annotated[Task | None, typer.Option(help="What is asked. Default: gcg.")] = None,
     prompt: Annotated[str | None, typer.Option(help="An instruction in place of the task's own.")] = None,
     question: Annotated[str | None, typer.Option(help="vqa: a question; <box1> … name its boxes.")] = None,
     caption: Annotated[str | None, typer.Option(help="ground: the caption whose phrases to find.")] = None,
@@ -55,11 +55,20 @@ def submit(
         Literal["reject", "skip"],
         typer.Option(help="Whether one file or line that is wrong keeps all from being submitted, or is left out."),
     ] = "reject",
+    expires_in: Annotated[
+        float | None,
+        typer.Option(
+            min=1, metavar="SECONDS", help="Jobs that have not finished by then fail. Default: the service's."
+        ),
+    ] = None,
     again: Annotated[bool, typer.Option("--again", help="Also if the very same was submitted already.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Then watch it until it has finished.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Upload images, make a batch of jobs on them, print its id. Run it again to go on where it was interrupted."""
+    """Upload images, make a batch of jobs on them, print its id. Run it again to go on where it was interrupted.
+
+    Images below a prefix of a bucket that the service may read are not uploaded.
+    """
     from rich.console import Console
 
     from services.cli import locate
@@ -68,13 +77,14 @@ def submit(
     from services.cli.bulk.ledger import Ledger
     from services.cli.bulk.submitting import Options, Target
 
-    plan: plans.Plan | None = plans.own_manifest(sources)
+    place, paths = plans.in_bucket(sources), [Path(source) for source in sources]
+    plan: plans.Plan | plans.InBucket | None = None if place else plans.own_manifest(paths)
     if plan is None:
-        ask = read_ask(task or "gcg", prompt, question, caption, expression or (), phrase or (), box or ())
-        plan = plans.SameAsk(plans.find(sources), ask)
+        ask = read_ask(task or Task.GCG, prompt, question, caption, expression or (), phrase or (), box or ())
+        plan = plans.InBucket(place, ask) if place else plans.SameAsk(plans.find(paths), ask)
     elif any((task, prompt, question, caption, expression, phrase, box)):
         raise InvalidInput("--task", "Each line of a manifest says what is asked.", "Leave the options of tasks out.")
-    options = Options(name, Priority(priority), on_invalid)
+    options = Options(name, Priority(priority), on_invalid, expires_in)
     err = Console(stderr=True)
     address = locate.address(url, api_key, data)
     with locate.client(url, api_key, data, patience=_PATIENCE) as client, Ledger(_ledger(data)) as ledger:
@@ -86,7 +96,7 @@ def submit(
             print(done.batch.id)
         batch, code = _watched(client, done.batch, err) if watch else (done.batch, OK)
     if as_json:
-        print(telling.as_json(done, batch, plan))
+        print(telling.as_json(done, batch))
     raise typer.Exit(code)
 
 
@@ -147,7 +157,10 @@ def results(
     data: Data = UP_DATA,
     as_json: AsJson = False,
 ) -> None:
-    """Fetch what came of a batch, also while it runs, and print the files' paths."""
+    """Fetch what came of a batch, also while it runs, and print the files' paths.
+
+    The state that --json tells is the one before: unless it is `finished`, more may come.
+    """
     from rich.console import Console
 
     from services.cli import locate
@@ -161,7 +174,8 @@ def results(
             say(err, f"The batch has not finished, so this is not all of it. {watching.line(batch)}", style="yellow")
         paths = fetching.fetch(client, batch, form, out, err)
     if as_json:
-        print(json.dumps({"batch": str(batch.id), "format": form.value, "files": [str(path) for path in paths]}))
+        told = {"batch": str(batch.id), "state": batch.state, "format": form.value, "files": list(map(str, paths))}
+        print(json.dumps(told))
     else:
         print(*paths, sep="\n")
 

@@ -12,9 +12,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+from pydantic import ValidationError
+
 from services.cli.questions import ENDINGS
 from shared import schema
 from shared.errors import InvalidInput
+from shared.sources import SCHEME, split
 from shared.tasks import Ask
 
 MANIFEST_ENDINGS = (".jsonl", ".ndjson")
@@ -116,6 +119,28 @@ class OwnManifest:
         if not isinstance(name, str) or not name or "\0" in name:
             raise InvalidInput(f"line {number}: file", "It is no file's name.", "Name an image file, or leave it out.")
         return (self.path.parent / name).absolute()
+
+
+@dataclass(frozen=True)
+class InBucket:
+    """One job on each image below a prefix. The service looks for them, so that there are no files and no manifest."""
+
+    place: schema.S3Prefix
+    ask: Ask
+
+
+def in_bucket(sources: Sequence[str]) -> schema.S3Prefix | None:
+    """The place that was given in place of images here. Raises InvalidInput where there are others beside it."""
+    named = [source for source in sources if source.startswith(SCHEME)]
+    if not named:
+        return None
+    if len(sources) > 1:
+        raise InvalidInput("SOURCE", f"{named[0]} lies in a bucket, and there is more.", "Submit it alone.")
+    bucket, prefix = split(named[0])
+    try:
+        return schema.S3Prefix.model_validate({"bucket": bucket, "prefix": prefix})
+    except ValidationError:
+        raise InvalidInput("SOURCE", f"{named[0]} names no place in a bucket.", "Write s3://BUCKET/PREFIX.") from None
 
 
 def own_manifest(sources: Sequence[Path]) -> OwnManifest | None:

@@ -16,13 +16,16 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from pydantic import ValidationError
+
 from services.cli.bulk.ledger import Ledger
 from services.cli.bulk.looking import Broken
-from services.cli.bulk.plans import Plan
+from services.cli.bulk.plans import InBucket, Plan
 from services.cli.bulk.uploading import Stored, Upload
 from services.cli.client import GlammClient, Refused
 from services.cli.client.operations import OnInvalid
 from shared import schema
+from shared.errors import InvalidInput
 from shared.priority import Priority
 
 _JUDGED = (413, 415, 422)
@@ -37,11 +40,12 @@ def _nobody(_end: Stored | Broken) -> None:
 
 @dataclass(frozen=True)
 class Options:
-    """What holds for the batch as a whole."""
+    """What holds for the batch as a whole. expires_in: seconds; None for the service's own time."""
 
     name: str = ""
     priority: Priority = Priority.BULK
     on_invalid: OnInvalid = "reject"
+    expires_in: float | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,11 @@ class Submitted:
     there: int
     broken: tuple[Broken, ...]
     detour: bool = False
+
+    @property
+    def images(self) -> int:
+        """That lie here."""
+        return self.sent + self.there + len(self.broken)
 
 
 @dataclass(frozen=True)
@@ -114,6 +123,32 @@ def submit(
     return Submitted(batch, made, len(sent), len(ends) - len(broken) - len(sent), broken, detour)
 
 
+def submit_in_bucket(
+    target: Target, plan: InBucket, options: Options, ledger: Ledger, *, again: bool = False
+) -> Submitted:
+    """The same where the service looks for the images itself.
+
+    What lies there is not known here: an earlier run's batch is found although there may be other images now.
+    """
+    request = _batch_request(plan, options)
+
+    def create(key: UUID) -> schema.Batch:
+        return target.client.create_batch_of(request, idempotency_key=key)
+
+    batch, made = _once(target, ledger, target.digest(request.model_dump(mode="json")), create, again)
+    return Submitted(batch, made, 0, 0, ())
+
+
+def _batch_request(plan: InBucket, options: Options) -> schema.BatchRequest:
+    """Raises InvalidInput."""
+    try:
+        return schema.BatchRequest(job=schema.from_ask(plan.ask), s3=plan.place, **asdict(options))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        option = "--" + str(first["loc"][0]).replace("_", "-")
+        raise InvalidInput(option, f"{first['msg']}.", "`glamm submit --help` tells what it takes.") from None
+
+
 def _made_before(target: Target, plan: Plan, options: Options, ledger: Ledger) -> schema.Batch | None:
     """The batch that an earlier run made of the very same files: then none has to be read, or asked for, again."""
     ids: dict[Path, str] = {}
@@ -139,8 +174,19 @@ def _ask(
     ids = _ids(ends)
     if len(ids) < len(ends) and options.on_invalid == "reject":
         return None, False
-    with _written(plan, ids) as manifest, ledger.alone():
-        asked = _asked(target, options, manifest)
+    with _written(plan, ids) as manifest:
+
+        def create(key: UUID) -> schema.Batch:
+            return target.client.create_batch(manifest.path, **asdict(options), idempotency_key=key)
+
+        return _once(target, ledger, _asked(target, options, manifest), create, again)
+
+
+def _once(
+    target: Target, ledger: Ledger, asked: str, create: Callable[[UUID], schema.Batch], again: bool
+) -> tuple[schema.Batch, bool]:
+    """The batch of that digest, and whether it was made here. create: asks for it under an Idempotency-Key."""
+    with ledger.alone():
         attempt = ledger.attempt(asked)
         if attempt is not None and attempt.batch_id is not None:
             found = None if again else _still_there(target.client, attempt.batch_id)
@@ -150,7 +196,7 @@ def _ask(
         if attempt is None:
             attempt = ledger.begin(asked)
         try:
-            batch = target.client.create_batch(manifest.path, **asdict(options), idempotency_key=attempt.key)
+            batch = create(attempt.key)
         except Refused as error:
             if error.problem.status in _JUDGED:
                 ledger.abandon(asked)

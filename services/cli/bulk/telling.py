@@ -7,8 +7,8 @@ from rich.progress import TimeRemainingColumn
 
 from services.cli.bulk.ledger import Ledger
 from services.cli.bulk.looking import Broken
-from services.cli.bulk.plans import Plan
-from services.cli.bulk.submitting import Options, Submitted, Target, submit
+from services.cli.bulk.plans import InBucket, Plan
+from services.cli.bulk.submitting import Options, Submitted, Target, submit, submit_in_bucket
 from services.cli.bulk.uploading import Stored
 from services.cli.client import Refused
 from services.cli.progress import bars
@@ -20,9 +20,32 @@ _MOST_LINES = 20
 
 
 def submit_aloud(
-    target: Target, plan: Plan, options: Options, ledger: Ledger, err: Console, *, again: bool
+    target: Target, plan: Plan | InBucket, options: Options, ledger: Ledger, err: Console, *, again: bool
 ) -> Submitted:
-    """`submit`, with all that there is to say about it on `err`."""
+    """`submit`, or `submit_in_bucket`, with all that there is to say about it on `err`."""
+    if isinstance(plan, InBucket):
+        done = submit_in_bucket(target, plan, options, ledger, again=again)
+    else:
+        done = _submit_files(target, plan, options, ledger, err, again)
+    for fault in done.broken:
+        say(err, f"✗ {fault.path}: {fault.fault}", style="red")
+    _tell(done, err)
+    return done
+
+
+def as_json(done: Submitted, batch: schema.Batch) -> str:
+    """batch: as it is by now."""
+    told = {
+        "batch": batch.model_dump(mode="json"),
+        "made": done.made,
+        "images": done.images,
+        "uploaded": done.sent,
+        "skipped": [{"file": str(fault.path), "fault": fault.fault} for fault in done.broken],
+    }
+    return json.dumps(told)
+
+
+def _submit_files(target: Target, plan: Plan, options: Options, ledger: Ledger, err: Console, again: bool) -> Submitted:
     broken = 0
     with bars(err, TimeRemainingColumn()) as progress:
         row = progress.add_task("upload", total=len(plan.files), state="")
@@ -33,26 +56,10 @@ def submit_aloud(
             progress.update(row, advance=1, state=f"{broken} broken" if broken else "")
 
         try:
-            done = submit(target, plan, options, ledger, again=again, seen=seen)
+            return submit(target, plan, options, ledger, again=again, seen=seen)
         except Refused as error:
             _tell_lines(error, plan, err)
             raise
-    for fault in done.broken:
-        say(err, f"✗ {fault.path}: {fault.fault}", style="red")
-    _tell(done, err)
-    return done
-
-
-def as_json(done: Submitted, batch: schema.Batch, plan: Plan) -> str:
-    """batch: as it is by now."""
-    told = {
-        "batch": batch.model_dump(mode="json"),
-        "made": done.made,
-        "images": len(plan.files),
-        "uploaded": done.sent,
-        "skipped": [{"file": str(fault.path), "fault": fault.fault} for fault in done.broken],
-    }
-    return json.dumps(told)
 
 
 def _tell(done: Submitted, err: Console) -> None:
@@ -64,7 +71,8 @@ def _tell(done: Submitted, err: Console) -> None:
         say(err, f"{counted}. {broken} cannot be submitted, so nothing was. --on-invalid skip leaves such files out.")
         return
     left_out = f", {broken} left out" if done.broken else ""
-    say(err, f"{counted}{left_out}: {plural(done.batch.jobs, 'job')}.")
+    images = f"{counted}{left_out}: " if done.images else ""
+    say(err, f"{images}{plural(done.batch.jobs, 'job')}.")
     if done.batch.invalid_lines:
         say(err, f"{plural(done.batch.invalid_lines, 'line')} left out: `glamm results` tells why.", style="yellow")
     if not done.made:

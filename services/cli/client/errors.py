@@ -6,8 +6,6 @@ import httpx
 
 from shared.errors import GlammError, Problem
 
-_BUSY = (429, 503)
-
 
 class Refused(GlammError):
     """The service answered with a problem; its members are this error's."""
@@ -18,7 +16,8 @@ class Refused(GlammError):
 
     @property
     def blames_the_request(self) -> bool:
-        return 400 <= self.problem.status < 500
+        """Whether it has to be another. One that meets a limit (429) may stay as it is."""
+        return 400 <= self.problem.status < 500 and self.problem.status != 429
 
     def to_problem(self) -> Problem:
         return self.problem
@@ -30,6 +29,10 @@ class Busy(Refused):
     def __init__(self, problem: Problem, retry_after: float) -> None:
         super().__init__(problem)
         self.retry_after = retry_after
+
+    @property
+    def blames_the_request(self) -> bool:
+        return False
 
 
 class Unreachable(GlammError):
@@ -55,9 +58,12 @@ def unreachable(request: httpx.Request, error: httpx.TransportError) -> Unreacha
 
 
 def refusal(answer: httpx.Response) -> Refused:
-    """Of an answer without success, whose body has been read."""
+    """Of an answer without success, whose body has been read.
+
+    A limit that waiting helps against names the time; of stored bytes or queued jobs it may be days.
+    """
     problem = _problem(answer)
-    if answer.status_code in _BUSY or "retry-after" in answer.headers:
+    if answer.status_code == 503 or "retry-after" in answer.headers:
         return Busy(problem, retry_after(answer))
     return Refused(problem)
 

@@ -169,9 +169,16 @@ class Operations:
         """A conversation's image and the URLs of its turns."""
 
     @operation("POST", "/conversations/{conversation_id}/turns", schema.Job)
-    def take_turn(self, conversation_id: UUID, ask: Ask) -> Body:
-        """Ask the next thing; the turn before has to be finished."""
-        return Json(_asked(ask))
+    def take_turn(
+        self,
+        conversation_id: UUID,
+        ask: Ask,
+        *,
+        priority: Priority = Priority.INTERACTIVE,
+        expires_in: float | None = None,
+    ) -> Body:
+        """Ask the next thing; the turn before has to be finished. `expires_in` is in seconds."""
+        return Json({**_asked(ask), **_terms(priority, expires_in)})
 
     @operation("POST", "/batches", schema.Batch, query=("name", "priority", "on_invalid", "expires_in"))
     def create_batch(
@@ -188,7 +195,7 @@ class Operations:
         return File(manifest, MANIFEST_TYPE)
 
     @operation("POST", "/batches", schema.Batch)
-    def create_batch_of(self, asked: schema.BatchRequest) -> Body:
+    def create_batch_of(self, asked: schema.BatchRequest, *, idempotency_key: UUID | None = None) -> Body:
         """Queue one job on each image of a list, or on each below a prefix of a bucket."""
         return Json(asked.model_dump(mode="json", exclude_none=True))
 

@@ -38,9 +38,10 @@ def test_batches_are_listed_the_newest_first(glamm, batch, photos) -> None:
 
 
 def test_results_and_errors_are_fetched_whole(glamm, gateway, batch, tmp_path) -> None:
-    early = glamm("results", batch, "--out", tmp_path / "early")
+    early = glamm("results", batch, "--out", tmp_path / "early", "--json")
     assert early.code == 0
     assert "not all of it" in early.err
+    assert json.loads(early.out)["state"] == "running"
     gateway.work("b.png")
     out = tmp_path / "out"
     run = glamm("results", batch, "--out", out)
@@ -52,7 +53,7 @@ def test_results_and_errors_are_fetched_whole(glamm, gateway, batch, tmp_path) -
     (error,) = [json.loads(line) for line in (out / "errors.jsonl").read_text().splitlines()]
     assert (error["custom_id"], error["state"]) == ("b.png", "failed")
     told = json.loads(glamm("results", batch, "--out", out, "--json").out)
-    assert told["files"] == run.out.splitlines()
+    assert (told["files"], told["state"]) == (run.out.splitlines(), "finished")
 
 
 @pytest.fixture
@@ -157,6 +158,8 @@ def test_what_is_neither_a_batch_nor_a_job_cannot_be_canceled(glamm) -> None:
         (["glamm", "wa"], "watch"),
         (["glamm", "results", "--form"], "--format"),
         (["glamm", "results", "--format", "label"], "labelstudio"),
+        (["glamm", "submit", "--task", "reg"], "region_caption"),
+        (["glamm", "annotate", "--task", "gr"], "ground"),
     ],
 )
 def test_the_shell_completes_commands_options_and_values(typed, offered) -> None:

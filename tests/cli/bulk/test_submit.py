@@ -72,6 +72,17 @@ def test_the_same_is_submitted_once_and_again_if_so_asked(glamm, client, photos)
     assert len(batches(client)) == 3
 
 
+def test_a_batch_can_be_given_less_time_which_makes_it_another(glamm, client, photos) -> None:
+    first = glamm("submit", photos)
+    hasty = glamm("submit", photos, "--expires-in", 90)
+    assert hasty.code == 0, hasty.err
+    assert hasty.out != first.out
+    batch = next(client.batches())
+    assert 90 <= (batch.expires_at - batch.created_at).total_seconds() < 3600
+    assert glamm("submit", photos, "--expires-in", 90).out == hasty.out
+    assert glamm("submit", photos, "--expires-in", 0).code == 2
+
+
 def test_a_folder_that_has_not_changed_since_its_batch_was_made_is_asked_nothing_of(glamm, client, photos) -> None:
     age(photos)
     first = glamm("submit", photos)

@@ -89,6 +89,32 @@ def test_a_busy_service_is_asked_again_after_the_time_it_names(serve, finished):
     assert server.requests == ["POST /jobs", "POST /jobs"]
 
 
+LIMIT = {"type": "x", "title": "Limit reached", "status": 429, "detail": "The limit is reached."}
+
+
+def test_a_limit_is_waited_for_where_the_service_says_how_long(serve, finished):
+    server = serve(as_json(429, LIMIT, **{"retry-after": "0"}), finished)
+    with GlammClient(server.url) as client:
+        assert client.create_job("0" * 64).id == JOB
+    assert len(server.requests) == 2
+
+
+def test_a_limit_that_waiting_does_not_help_against_is_told_at_once(serve):
+    server = serve(as_json(429, LIMIT))
+    with GlammClient(server.url) as client, pytest.raises(Refused, match="limit is reached") as caught:
+        client.create_job("0" * 64)
+    assert len(server.requests) == 1
+    assert not caught.value.blames_the_request
+
+
+def test_the_same_request_that_is_still_under_way_is_not_to_be_given_up(serve):
+    under_way = {"type": "x", "title": "Under way", "status": 409, "detail": "It is under way."}
+    server = serve(as_json(409, under_way, **{"retry-after": "3600"}))
+    with GlammClient(server.url, patience=0.1) as client, pytest.raises(Refused, match="under way") as caught:
+        client.create_job("0" * 64)
+    assert not caught.value.blames_the_request
+
+
 def test_patience_ends(serve):
     server = serve(as_json(503, BUSY, **{"retry-after": "3600"}))
     with GlammClient(server.url, patience=0.5) as client, pytest.raises(Refused, match="Full"):

@@ -18,6 +18,7 @@ from services.cli.client.operations import Operations
 from services.cli.client.requests import Data, File, Json
 from services.gateway.app import create_app
 from shared import schema
+from shared.priority import Priority
 from shared.scopes import Scope
 from shared.settings import Settings
 from shared.tasks import Ask, Task
@@ -28,21 +29,46 @@ HEADERS = {IDEMPOTENCY_KEY, "prefer", "if-none-match", "last-event-id"}
 
 ID = UUID("01900000-0000-7000-8000-000000000000")
 IMAGE = "0" * 64
-JSON_BODIES: dict[str, tuple[Any, ...]] = {
-    "create_job": (IMAGE, Ask(Task.REFSEG, expressions=("the dog",))),
-    "begin_conversation": (IMAGE,),
-    "take_turn": (ID, Ask(Task.VQA, "What is <box1>?", ((0, 0, 5, 5),))),
-    "create_batch_of": (
-        schema.BatchRequest(job=schema.GcgAsk(task=Task.GCG), s3=schema.S3Prefix(bucket="photos"), name="x"),
-    ),
-    "declare_uploads": ([schema.Upload(sha256=IMAGE, bytes=5, media_type="image/png")],),
-    "put_job": (ID, IMAGE),
-    "create_webhook": ("https://hooks.example/", [EventType.JOB_FAILED], "mine"),
-    "change_webhook": (ID, schema.WebhookChange(enabled=False)),
-    "create_key": ("bob", [Scope.READ], "laptop", datetime(2030, 1, 1, tzinfo=UTC)),
-    "set_limits": ("bob", 5, None, 7),
+BOX = (0.0, 0.0, 5.0, 5.0)
+ASKS = (
+    Ask(Task.GCG, "Tell me more."),
+    Ask(Task.REFSEG, expressions=("the dog",)),
+    Ask(Task.REGION_CAPTION, "What is this?", (BOX,)),
+    Ask(Task.VQA, "What is <box1>?", (BOX,)),
+    Ask(Task.GROUND, "A dog.", phrases=("A dog",)),
+)
+TERMS = {"priority": Priority.BULK, "expires_in": 60.0}
+OF_A_BATCH = {"job": schema.GcgAsk(task=Task.GCG), "name": "x", "on_invalid": "skip", **TERMS}
+
+
+def call(*args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    return args, kwargs
+
+
+JSON_BODIES = {
+    "create_job": [call(IMAGE), *(call(IMAGE, ask, **TERMS) for ask in ASKS)],
+    "put_job": [call(ID, IMAGE), *(call(ID, IMAGE, ask, **TERMS) for ask in ASKS)],
+    "begin_conversation": [call(IMAGE)],
+    "take_turn": [call(ID, ASKS[0]), *(call(ID, ask, **TERMS) for ask in ASKS)],
+    "create_batch_of": [
+        call(schema.BatchRequest.model_validate({**OF_A_BATCH, **where}))
+        for where in ({"image_ids": [IMAGE]}, {"s3": {"bucket": "photos"}})
+    ],
+    "declare_uploads": [call([schema.Upload(sha256=IMAGE, bytes=5, media_type="image/png")])],
+    "create_webhook": [call("https://hooks.example/", [EventType.JOB_FAILED], "mine")],
+    "change_webhook": [
+        call(ID, schema.WebhookChange(enabled=False)),
+        call(
+            ID,
+            schema.WebhookChange(
+                url="https://hooks.example/", events=[EventType.JOB_FAILED], description="mine", enabled=True
+            ),
+        ),
+    ],
+    "create_key": [call("bob", [Scope.READ], "laptop", datetime(2030, 1, 1, tzinfo=UTC))],
+    "set_limits": [call("bob", 5, None, 7)],
 }
-"""Arguments for each method that sends JSON."""
+"""Calls of each method that sends JSON, which together send all that it can."""
 
 
 def operations() -> dict[str, Operation[..., Any]]:
@@ -138,6 +164,21 @@ def test_bodies_are_such_as_the_document_wants(document, name: str, tmp_path: Pa
                 assert not wanted
 
 
+@pytest.mark.parametrize("name", JSON_BODIES)
+def test_each_property_of_a_body_can_be_sent(document, name: str, tmp_path: Path) -> None:
+    wanted = one(document, name)["requestBody"]["content"]["application/json"]["schema"]
+    sent = {key for body in bodies(name, tmp_path, True) if isinstance(body, Json) for key in body.value}
+    assert sent == properties(wanted, document)
+
+
+def properties(described: dict[str, Any], document: dict[str, Any]) -> set[str]:
+    """Those of a schema, or of all that it may be."""
+    if "$ref" in described:
+        described = document["components"]["schemas"][described["$ref"].rpartition("/")[2]]
+    choices = described.get("oneOf", []) + described.get("anyOf", [])
+    return set(described.get("properties", {})).union(*(properties(choice, document) for choice in choices))
+
+
 def bodies(name: str, folder: Path, takes_json: bool) -> Iterator[Json | Data | File | None]:
     """One of each kind that the method sends."""
     operation = operations()[name]
@@ -149,7 +190,8 @@ def bodies(name: str, folder: Path, takes_json: bool) -> Iterator[Json | Data | 
     elif name == "create_batch":
         yield operation.request(folder / "manifest.jsonl").body
     elif takes_json:
-        yield operation.request(*JSON_BODIES[name]).body
+        for args, kwargs in JSON_BODIES[name]:
+            yield operation.request(*args, **kwargs).body
     else:
         needed = [one for one in operation.parameters.values() if one.default is one.empty]
         yield operation.request(*["x" for _ in needed[1:]]).body
