@@ -82,16 +82,6 @@ class Ask:
         )
 
 
-def parse_task(value: str) -> Task:
-    """The task of that name. Raises InvalidInput."""
-    try:
-        return Task(value)
-    except ValueError:
-        raise InvalidInput(
-            "task", f"There is no task {value[:40]!r}.", f"Use one of: {', '.join(task.value for task in Task)}."
-        ) from None
-
-
 def validate(ask: Ask, width: int, height: int, limits: Limits | None = None) -> None:
     """Accept what the model can answer on an image of width × height pixels. Raises InvalidInput."""
     limits = limits or Limits()

@@ -6,6 +6,9 @@ import httpx
 
 from shared.errors import GlammError, Problem
 
+_AWAY = (502, 503, 504)
+"""The service, or what a proxy in between or the object store leans on, may be back in a moment."""
+
 
 class Refused(GlammError):
     """The service answered with a problem; its members are this error's."""
@@ -63,7 +66,7 @@ def refusal(answer: httpx.Response) -> Refused:
     A limit that waiting helps against names the time; of stored bytes or queued jobs it may be days.
     """
     problem = _problem(answer)
-    if answer.status_code == 503 or "retry-after" in answer.headers:
+    if answer.status_code in _AWAY or "retry-after" in answer.headers:
         return Busy(problem, retry_after(answer))
     return Refused(problem)
 

@@ -30,7 +30,7 @@ Item = TypeVar("Item")
 REPEATABLE = frozenset({"GET", "PUT", "DELETE", "POST"})
 """A POST as well: the service knows it again by its key."""
 IDEMPOTENCY_KEY = "Idempotency-Key"
-"""Goes with every POST, so that the service can tell its repetitions; routes that harm nobody twice leave it aside."""
+"""Goes with every POST that would do something twice, so that the service can tell its repetitions."""
 
 
 class Front(Protocol):
@@ -75,13 +75,14 @@ class Operation(Composed[P, T]):
         answer: type[T],
         query: Sequence[str],
         repeatable: bool,
+        keyed: bool,
         patient: bool,
     ) -> None:
         super().__init__(self._steps)
         self.declared = declared
         self.method, self.path, self.answer = method, path, answer
         self.query = tuple(query)
-        self.repeatable, self.patient = repeatable, patient
+        self.repeatable, self.keyed, self.patient = repeatable, keyed, patient
         self._body = declared
         self._signature = inspect.signature(declared)
         self.parameters = self._signature.parameters
@@ -96,7 +97,7 @@ class Operation(Composed[P, T]):
         given = bound.arguments
         query = {name: given[name] for name in self.query if given[name] != self.parameters[name].default}
         key = given.get("idempotency_key") or uuid4()
-        headers = {IDEMPOTENCY_KEY: f'"{key}"'} if self.method == "POST" else {}
+        headers = {IDEMPOTENCY_KEY: f'"{key}"'} if self.keyed else {}
         return Request(self.method, filled(self.path, given), query, headers, self._body(None, *args, **kwargs))
 
     def answered(self, client: Front, /, *args: P.args, **kwargs: P.kwargs) -> Steps[httpx.Response]:
@@ -196,14 +197,18 @@ def operation(
     *,
     query: Sequence[str] = (),
     repeatable: bool | None = None,
+    keyed: bool | None = None,
     patient: bool = True,
 ) -> Callable[[Callable[Concatenate[Any, P], Body | None]], Operation[P, T]]:
     """repeatable: it may be sent again when its answer was lost; by default as its method has it.
 
+    keyed: with an Idempotency-Key, by default every POST; the answer of one that is harmless need not be kept.
+
     patient: it is tried again while the service is away.
     """
     again = method in REPEATABLE if repeatable is None else repeatable
-    return lambda declared: Operation(declared, method, path, answer, query, again, patient)
+    named = method == "POST" if keyed is None else keyed
+    return lambda declared: Operation(declared, method, path, answer, query, again, named, patient)
 
 
 def streamed(
@@ -212,7 +217,7 @@ def streamed(
     """An operation of the API whose answer the cutter cuts into pieces."""
 
     def declare(declared: Callable[Concatenate[Any, P], Body | None]) -> Streamed[P, Item]:
-        whole = Operation(declared, method, path, bytes, (), method in REPEATABLE, True)
+        whole = Operation(declared, method, path, bytes, (), method in REPEATABLE, keyed=False, patient=True)
         return Streamed(whole.opened, cutter, whole)
 
     return declare

@@ -43,12 +43,12 @@ class Operations:
     url: str
     patience: float
 
-    @operation("POST", "/images", schema.StoredImage, repeatable=True)
+    @operation("POST", "/images", schema.StoredImage, keyed=False)
     def upload_image(self, image: bytes | Path) -> Body:
         """Store a PNG, JPEG or WebP, from its bytes or its file. Sending it again is harmless. Raises OSError."""
         return Data(image, sniff(image)) if isinstance(image, bytes) else File(image, sniff(head(image)))
 
-    @operation("POST", "/images/uploads", schema.Uploads, repeatable=True)
+    @operation("POST", "/images/uploads", schema.Uploads, keyed=False)
     def declare_uploads(self, images: Iterable[schema.Upload]) -> Body:
         """Declare images, 1,000 at most, and learn of each whether it is stored, and else how to `send` its bytes."""
         return Json(schema.UploadsRequest(images=list(images)).model_dump(mode="json"))
@@ -123,7 +123,7 @@ class Operations:
         It ends with the finished job; before that when the service stops, and after an hour: then call again.
         """
 
-    @operation("POST", "/jobs/{job_id}/cancel", schema.Job, repeatable=True)
+    @operation("POST", "/jobs/{job_id}/cancel", schema.Job, keyed=False)
     def cancel_job(self, job_id: UUID) -> None:
         """Let a job go no further. One that has finished stays as it is."""
 
@@ -217,19 +217,19 @@ class Operations:
 
     batch_jobs = Paged(list_batch_jobs, lambda page: page.jobs)
 
-    @operation("POST", "/batches/{batch_id}/cancel", schema.Batch, repeatable=True)
+    @operation("POST", "/batches/{batch_id}/cancel", schema.Batch, keyed=False)
     def cancel_batch(self, batch_id: UUID) -> None:
         """Cancel every job of it that has not finished."""
 
-    @operation("POST", "/batches/{batch_id}/pause", schema.Batch, repeatable=True)
+    @operation("POST", "/batches/{batch_id}/pause", schema.Batch, keyed=False)
     def pause_batch(self, batch_id: UUID) -> None:
         """Start no more of its jobs; those that have started go on."""
 
-    @operation("POST", "/batches/{batch_id}/resume", schema.Batch, repeatable=True)
+    @operation("POST", "/batches/{batch_id}/resume", schema.Batch, keyed=False)
     def resume_batch(self, batch_id: UUID) -> None:
         """Go on with a batch that was paused."""
 
-    @operation("POST", "/batches/{batch_id}/retry", schema.Batch, repeatable=True)
+    @operation("POST", "/batches/{batch_id}/retry", schema.Batch)
     def retry_batch(self, batch_id: UUID) -> None:
         """Queue the jobs that have failed once more, and only those."""
 
@@ -326,11 +326,11 @@ class Operations:
     def delete_webhook(self, webhook_id: UUID) -> None:
         """Tell it nothing more, and forget its log."""
 
-    @operation("POST", "/webhooks/{webhook_id}/rotate", schema.CreatedWebhook, repeatable=False)
+    @operation("POST", "/webhooks/{webhook_id}/rotate", schema.CreatedWebhook)
     def rotate_webhook(self, webhook_id: UUID) -> None:
         """Give it another secret; the old one signs beside it for a day."""
 
-    @operation("POST", "/webhooks/{webhook_id}/test", schema.Delivery, repeatable=False)
+    @operation("POST", "/webhooks/{webhook_id}/test", schema.Delivery)
     def test_webhook(self, webhook_id: UUID) -> None:
         """Send it an event that tells of nothing."""
 
