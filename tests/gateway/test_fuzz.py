@@ -84,7 +84,7 @@ def things(url: str, key: str, backstage: Backstage, png: bytes, result) -> dict
         talk = client.begin_conversation(image.id)
         ask = schema.BatchRequest(job=schema.GcgAsk(task=Task.GCG), image_ids=[image.id])
         batch = client.create_batch_of(ask)
-        hook = client.create_webhook("https://hooks.example/", [EventType.JOB_FAILED])
+        hook = client.create_webhook("https://1.1.1.1/", [EventType.JOB_FAILED])
     return {
         "image_id": image.id,
         "job_id": str(job.id),

@@ -18,6 +18,8 @@ from training.scenes.scene import POSITIONS, Scene
 
 Kind = Literal["unique", "ambiguous", "background", "absent"]
 KINDS: dict[Kind, float] = {"unique": 0.55, "ambiguous": 0.15, "background": 0.1, "absent": 0.2}
+_PRACTICE: dict[Kind, float] = {"unique": 0.45, "ambiguous": 0.1, "background": 0.05, "absent": 0.4}
+"""Whoever has mostly met what is there looks for it where it is not."""
 PREFER = 0.7
 """How often the compositional split says what only it may say, where it can."""
 
@@ -44,7 +46,7 @@ class Referring:
 
 def refseg(scene: Scene, usage: Usage, rng: Generator) -> Referring:
     """An expression and how it is answered."""
-    match weighted(KINDS, rng):
+    match weighted(_PRACTICE if usage.practice else KINDS, rng):
         case "background":
             return _background(scene, rng)
         case "absent":

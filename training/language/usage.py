@@ -10,7 +10,8 @@ class Usage:
 
     held_out_relations: category → the relation that is held out for it: nothing is said of the two where the category
     is the subject. held_out_colours: category → the colour that is held out for it: not even its absence is spoken of.
-    compositional: the split that says, and prefers, what the others may not.
+    compositional: the split that says, and prefers, what the others may not. practice: what is hardest to learn comes
+    more often than it would be asked.
     """
 
     categories: tuple[str, ...]
@@ -19,6 +20,7 @@ class Usage:
     held_out_relations: Mapping[str, str] = field(default_factory=dict)
     held_out_colours: Mapping[str, str] = field(default_factory=dict)
     compositional: bool = False
+    practice: bool = False
 
     def allowed(self, category: str, relation: str) -> bool:
         return self.compositional or self.held_out_relations.get(category) != relation

@@ -10,5 +10,11 @@ from training.scenes.scene import Split
 
 def usage(split: Split) -> Usage:
     return Usage(
-        tuple(CATEGORIES), COLOURS, BACKGROUNDS, HELD_OUT_RELATIONS, HELD_OUT_COLOURS, split == "compositional"
+        tuple(CATEGORIES),
+        COLOURS,
+        BACKGROUNDS,
+        HELD_OUT_RELATIONS,
+        HELD_OUT_COLOURS,
+        compositional=split == "compositional",
+        practice=split == "train",
     )

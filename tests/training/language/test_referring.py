@@ -1,6 +1,7 @@
 """A referring expression fits what its mask shows and nothing else."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from tests.training.language.reading import USAGE, fitting, the_one
 from training.data import templates
 from training.language.referring import Referring, refseg
+from training.language.world import usage
 from training.scenes.scene import Scene
 
 
@@ -70,3 +72,14 @@ def test_every_answer_has_as_many_marks_as_masks(referred: list[tuple[Scene, Ref
 def test_a_fifth_is_absent(referred: list[tuple[Scene, Referring]]) -> None:
     counts = Counter(one.kind for _, one in referred)
     assert 0.15 < counts["absent"] / counts.total() < 0.25
+
+
+def test_in_practice_it_is_more(scenes: list[Scene]) -> None:
+    practice = replace(USAGE, practice=True)
+    kinds = Counter(
+        refseg(scene, practice, np.random.default_rng([number, 3])).kind for number, scene in enumerate(scenes)
+    )
+    assert 0.3 < kinds["absent"] / kinds.total() < 0.5
+    assert usage("train").practice
+    assert not usage("test").practice
+    assert not usage("compositional").practice
