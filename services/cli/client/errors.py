@@ -45,11 +45,6 @@ class Unreachable(GlammError):
     status = 502
     type_slug = "unreachable"
 
-    @property
-    def never_arrived(self) -> bool:
-        """Not even a connection was made, so nothing can have come of the request."""
-        return isinstance(self.__cause__, httpx.ConnectError | httpx.ConnectTimeout)
-
 
 def unreachable(request: httpx.Request, error: httpx.TransportError) -> Unreachable:
     url = request.url.copy_with(raw_path=b"/")

@@ -27,8 +27,6 @@ T = TypeVar("T")
 Page = TypeVar("Page")
 Item = TypeVar("Item")
 
-REPEATABLE = frozenset({"GET", "PUT", "DELETE", "POST"})
-"""A POST as well: the service knows it again by its key."""
 IDEMPOTENCY_KEY = "Idempotency-Key"
 """Goes with every POST that would do something twice, so that the service can tell its repetitions."""
 
@@ -74,7 +72,6 @@ class Operation(Composed[P, T]):
         path: str,
         answer: type[T],
         query: Sequence[str],
-        repeatable: bool,
         keyed: bool,
         patient: bool,
     ) -> None:
@@ -82,7 +79,7 @@ class Operation(Composed[P, T]):
         self.declared = declared
         self.method, self.path, self.answer = method, path, answer
         self.query = tuple(query)
-        self.repeatable, self.keyed, self.patient = repeatable, keyed, patient
+        self.keyed, self.patient = keyed, patient
         self._body = declared
         self._signature = inspect.signature(declared)
         self.parameters = self._signature.parameters
@@ -112,7 +109,7 @@ class Operation(Composed[P, T]):
         return self.read(client, (yield from self.answered(client, *args, **kwargs)))
 
     def _tried(self, client: Front, send: Send) -> Steps[httpx.Response]:
-        return patiently(send, client.patience if self.patient else 0.0, repeatable=self.repeatable)
+        return patiently(send, client.patience if self.patient else 0.0)
 
     def read(self, client: Front, answer: httpx.Response) -> T:
         """What the answer says. Raises Unreachable where that is something else."""
@@ -196,19 +193,17 @@ def operation(
     answer: type[T],
     *,
     query: Sequence[str] = (),
-    repeatable: bool | None = None,
     keyed: bool | None = None,
     patient: bool = True,
 ) -> Callable[[Callable[Concatenate[Any, P], Body | None]], Operation[P, T]]:
-    """repeatable: it may be sent again when its answer was lost; by default as its method has it.
+    """One whose answer was lost is sent again: by its key, or by itself, that has no further effect.
 
     keyed: with an Idempotency-Key, by default every POST; the answer of one that is harmless need not be kept.
 
     patient: it is tried again while the service is away.
     """
-    again = method in REPEATABLE if repeatable is None else repeatable
     named = method == "POST" if keyed is None else keyed
-    return lambda declared: Operation(declared, method, path, answer, query, again, named, patient)
+    return lambda declared: Operation(declared, method, path, answer, query, named, patient)
 
 
 def streamed(
@@ -217,7 +212,7 @@ def streamed(
     """An operation of the API whose answer the cutter cuts into pieces."""
 
     def declare(declared: Callable[Concatenate[Any, P], Body | None]) -> Streamed[P, Item]:
-        whole = Operation(declared, method, path, bytes, (), method in REPEATABLE, keyed=False, patient=True)
+        whole = Operation(declared, method, path, bytes, (), keyed=False, patient=True)
         return Streamed(whole.opened, cutter, whole)
 
     return declare

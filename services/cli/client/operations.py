@@ -62,7 +62,7 @@ class Operations:
         kind = {name.lower(): value for name, value in upload.headers.items()}["content-type"]
         body = Data(image, kind) if isinstance(image, bytes) else File(image, kind)
         request = Request(upload.method, upload.url, headers=upload.headers, body=body)
-        yield from patiently(Send(request), self.patience if patience is None else patience, repeatable=True)
+        yield from patiently(Send(request), self.patience if patience is None else patience)
 
     @operation("GET", "/images/{image_id}", schema.StoredImage)
     def image(self, image_id: str) -> None:
@@ -264,7 +264,7 @@ class Operations:
 
     def _opened(self, url: str) -> Steps[httpx.Response]:
         """The bytes at a URL that another server gave out, piece by piece. It is not shown the API key."""
-        return patiently(Send(Request("GET", url), streamed=True), self.patience, repeatable=True)
+        return patiently(Send(Request("GET", url), streamed=True), self.patience)
 
     download = Streamed(_opened, AsTheyCome)
 
@@ -317,7 +317,7 @@ class Operations:
     def webhook(self, webhook_id: UUID) -> None:
         """Where a webhook leads, what it is told of, and whether that arrives."""
 
-    @operation("PATCH", "/webhooks/{webhook_id}", schema.Webhook, repeatable=True)
+    @operation("PATCH", "/webhooks/{webhook_id}", schema.Webhook)
     def change_webhook(self, webhook_id: UUID, change: schema.WebhookChange) -> Body:
         """Change what is given; the rest stays."""
         return Json(change.model_dump(mode="json", exclude_none=True))

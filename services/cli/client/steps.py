@@ -34,17 +34,14 @@ class Pause:
 Steps: TypeAlias = Generator[Send | Pause, httpx.Response | None, T]
 
 
-def patiently(send: Send, patience: float, *, repeatable: bool) -> Steps[httpx.Response]:
-    """Try for `patience` seconds. What is not repeatable is sent again only if it cannot have had an effect.
-
-    Raises Refused and Unreachable.
-    """
+def patiently(send: Send, patience: float) -> Steps[httpx.Response]:
+    """Try for `patience` seconds what has no other effect when it is sent again. Raises Refused and Unreachable."""
     deadline = time.monotonic() + patience
     for delay in _delays():
         try:
             answer = yield send
-        except Unreachable as error:
-            if not (repeatable or error.never_arrived) or time.monotonic() + delay > deadline:
+        except Unreachable:
+            if time.monotonic() + delay > deadline:
                 raise
         except Busy as busy:
             delay = max(delay, busy.retry_after)
