@@ -9,7 +9,7 @@ import pytest
 
 from shared.model import conversation, grounding
 from shared.tasks import Task
-from tests.training.language.reading import ANY_RELATION, PLURALS, RELATIONS, USAGE, holds, read, relation_of
+from tests.training.language.reading import ANY_RELATION, PLACES, PLURALS, RELATIONS, USAGE, holds, read, relation_of
 from training import tokenizer
 from training.data import templates
 from training.language.conversations import Turn, dialogue, turn
@@ -123,10 +123,11 @@ def held_out_said(said: Turn, category: str, relation: str) -> bool:
     """Whether the turn puts the category into its held-out relation to another thing, true or not."""
     words, noun = RELATIONS[relation], f"(?:{'|'.join(name for name in (category, *_plurals(category)))})"
     things = f"(?:it\\b|(?:the|an?) [\\w ]*(?:{'|'.join(USAGE.categories)})\\b)"
+    place = f"(?: (?:{PLACES}))?"
     text = f"{grounding.parse(said.question).text} {grounding.parse(said.answer).text}"
     patterns = [
-        rf"\b{noun}(?: is| here,)? (?:{words}) {things}",
-        rf"\b(?:{words}) {things}(?:, there is| is) (?:the|an?) (?:(?:small|large) )?(?:\w+ )?{noun}\b",
+        rf"\b{noun}{place}(?: is| here,)? (?:{words}) {things}",
+        rf"\b(?:{words}) {things}{place}(?:, there is| is) (?:the|an?) (?:(?:small|large) )?(?:\w+ )?{noun}\b",
         rf"What (?:thing )?is (?:{words}) {things}\? An? (?:\w+ )?{noun}\.",
     ]
     return any(re.search(pattern, text, re.IGNORECASE) for pattern in patterns)
