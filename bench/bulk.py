@@ -50,7 +50,7 @@ from shared.tables import jobs
 
 JSONL = {"Content-Type": "application/jsonl"}
 IMAGES = 200
-POLLS, POLLED, POLLERS = 4000, 200, 8
+POLLS, POLLED, POLLERS = 2000, 200, 8
 MB = 2**20
 
 
@@ -168,7 +168,8 @@ def reading(stack: Stack, count: int) -> dict[str, object]:
         def pair(asked: Sequence[UUID]) -> tuple[float, float]:
             return asyncio.run(rate(stack.gateway_url, asked, key)), asyncio.run(rate(bare, asked, {}))
 
-        first = [pair(ids[n * POLLS : (n + 1) * POLLS]) for n in range(3)]
+        polls = min(POLLS, count // 3)
+        first = [pair(ids[n * polls : (n + 1) * polls]) for n in range(3)]
         again = [pair(ids[:POLLED] * (POLLS // POLLED)) for _ in range(3)]
     database.dispose()
     return {

@@ -68,7 +68,7 @@ def declare(
 
 
 def find(conn: Connection, owner_id: UUID, sha256: str) -> Declared | None:
-    """None for an upload that the owner did not declare, or too long ago, or has deleted since."""
+    """None for an upload that the owner did not declare, or too long ago, or that is spent."""
     row = conn.execute(
         select(uploads.c.sha256, uploads.c.bytes, uploads.c.media_type).where(
             uploads.c.owner_id == owner_id, uploads.c.sha256 == sha256, _counts

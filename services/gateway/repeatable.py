@@ -94,6 +94,7 @@ def repeatable(
             claimed = await _claim(sent.gateway, request, arguments["caller"], _parsed(sent.key))
             if isinstance(claimed, Kept):
                 return await _repeated(request, fingerprint, claimed, secret_of, made)
+            request.state.fingerprint = fingerprint
             arguments["request"] = Request(request.scope, fingerprint.passing(request.receive))
             if "new_id" in arguments:
                 arguments["new_id"] = claimed.resource_id
@@ -114,6 +115,12 @@ def repeatable(
         return once
 
     return decorate
+
+
+def digest_so_far(request: Request) -> bytes | None:
+    """By what a request with a key is known, once its endpoint has read the body; None without one."""
+    fingerprint: Fingerprint | None = getattr(request.state, "fingerprint", None)
+    return None if fingerprint is None else fingerprint.digest()
 
 
 def _parsed(header: str) -> str:

@@ -4,7 +4,6 @@ import re
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -23,6 +22,8 @@ _DECLARED_AT_ONCE = 64
 _TRIAL_SECONDS = 3.0
 _FATAL = (401, 403, 429)
 """Refusals that every other file would meet as well."""
+_NO_MORE = 403
+"""What the object store says of a URL that has ended."""
 _OF_ONE_IMAGE = re.compile(r"images\[(\d+)\]")
 
 
@@ -77,10 +78,10 @@ class _Sent:
 
 @dataclass(frozen=True)
 class _Unsent:
-    """An image that is to be declared anew: its URL has ended, or it is with this file that something is wrong."""
+    """An image that is to be declared anew: its URL is good no more, or something is wrong with this file of it."""
 
     looked: Looked
-    broken: Broken | None = None
+    why: Refused | Broken
 
 
 _News: TypeAlias = Looked | Broken | _Sent | _Unsent
@@ -103,6 +104,8 @@ class Upload:
         # By hash: files that hold what another is being sent for, and what came of those that were.
         self._waiting: dict[str, list[Looked]] = {}
         self._ends: dict[str, Stored | Broken] = {}
+        self._renewed: set[str] = set()
+        """Images whose first URL was good no more. Of a second one the URL is not to blame."""
 
     def run(self, paths: Sequence[Path], in_flight: int = IN_FLIGHT) -> Iterator[Stored | Broken]:
         """What becomes of each file, as it becomes known, noted in the ledger to be skipped next time.
@@ -154,11 +157,15 @@ class Upload:
                 yield self._noted(end)
                 for other in self._waiting.pop(image_id, ()):
                     yield self._like(other, end)
-            case _Unsent(looked, broken):
-                others = self._waiting.pop(looked.picture.sha256)
-                self._found += others if broken else [looked, *others]
-                if broken:
-                    yield broken
+            case _Unsent(looked, Broken() as broken):
+                self._found += self._waiting.pop(looked.picture.sha256, ())
+                yield broken
+            case _Unsent(looked, Refused() as refused):
+                image_id = looked.picture.sha256
+                if image_id in self._renewed:
+                    raise refused
+                self._renewed.add(image_id)
+                self._found += [looked, *self._waiting.pop(image_id, ())]
 
     def _declare(self, crew: Crew[_News]) -> Iterator[Stored | Broken]:
         """Say what will be sent, and begin with it."""
@@ -193,8 +200,6 @@ class Upload:
     def _send(self, looked: Looked, upload: schema.SignedRequest) -> _Sent | _Unsent:
         """On a thread of the crew."""
         path, image_id = looked.file.path, looked.picture.sha256
-        if datetime.now(UTC) >= upload.expires_at:
-            return _Unsent(looked)
         try:
             data = path.read_bytes()
         except OSError as error:
@@ -206,8 +211,8 @@ class Upload:
             if self._judged or looked.large:
                 self._client.image(image_id)
         except Refused as error:
-            if datetime.now(UTC) >= upload.expires_at:
-                return _Unsent(looked)
+            if error.problem.status == _NO_MORE:
+                return _Unsent(looked, error)
             if not error.blames_the_request or error.problem.status in _FATAL:
                 raise
             return _Sent(looked, Broken(path, problem_line(error.to_problem())))

@@ -16,14 +16,13 @@ from services.gateway import examples, openapi, paging
 from services.gateway.body import content_type, gathered, read_json
 from services.gateway.callers import Reader, Writer
 from services.gateway.errors import from_pydantic
-from services.gateway.fingerprint import Fingerprint
 from services.gateway.gateway import Current, Gateway
 from services.gateway.manifest import sources
 from services.gateway.manifest.lines import Lines, RawLine
 from services.gateway.manifest.reading import Rules, read
 from services.gateway.manifest.spool import Spool
 from services.gateway.presentation import batch_job_json, batch_json
-from services.gateway.repeatable import NewId, repeatable
+from services.gateway.repeatable import NewId, digest_so_far, repeatable
 from shared import batches, schema
 from shared.access import Principal
 from shared.errors import InvalidInput, UnsupportedMedia
@@ -86,8 +85,6 @@ async def create_batch(
     A manifest is JSON Lines in UTF-8, of any length, a job a line. What holds for the batch as a whole says the query
     with a manifest, and the body with JSON. All is judged before anything is stored.
     """
-    fingerprint = Fingerprint(request.headers.get("content-type", ""), request.scope["query_string"])
-    request = Request(request.scope, fingerprint.passing(request.receive))
     kind = content_type(request.headers)
     if kind == "application/json":
         asked = await _read_request(request)
@@ -106,7 +103,7 @@ async def create_batch(
             await _spool_manifest(gateway, request, spool)
         else:
             await gateway.on_network(spool.add, sources.lines(asked, _rules(gateway), gateway.objects))
-        new = replace(new, request_digest=fingerprint.digest())
+        new = replace(new, request_digest=digest_so_far(request))
         async with gateway.engine.begin() as connection:
             batch_id = await batches.create(connection, new, spool.blocks(), spool.faults)
             view = await connection.run_sync(batches.get, batch_id, caller.owner_id)

@@ -13,7 +13,6 @@ from services.gateway.body import read_json
 from services.gateway.callers import Admin
 from services.gateway.errors import from_pydantic
 from services.gateway.gateway import Current
-from services.gateway.paging import LIMIT, Cursor, Limit
 from services.gateway.presentation import key_json
 from services.gateway.repeatable import NewId, repeatable
 from shared import access, schema
@@ -60,7 +59,9 @@ async def create_key(request: Request, gateway: Current, caller: Admin, new_id: 
 
 
 @router.get("/keys", responses={200: openapi.example("A page", examples.KEYS), **openapi.guarded(422, 503)})
-async def list_keys(gateway: Current, caller: Admin, cursor: Cursor = None, limit: Limit = LIMIT) -> schema.Keys:
+async def list_keys(
+    gateway: Current, caller: Admin, cursor: paging.Cursor = None, limit: paging.Limit = paging.LIMIT
+) -> schema.Keys:
     """Every key of every owner, the newest first, without its secret."""
     async with gateway.engine.connect() as connection:
         found = await connection.run_sync(access.keys_page, paging.behind(cursor, UUID), limit + 1)
