@@ -4,6 +4,7 @@ import itertools
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+from torch.utils.data import DataLoader
 
 from deploy.embedded import ports
 from shared.model import parts
@@ -148,6 +150,7 @@ def test_a_map_of_very_many_inputs_learns_more_slowly() -> None:
         (("write", "--out", "made"), "sam.pt"),
         (("clip", "--from", "nowhere"), "nowhere"),
         (("sam", "--config", "glamm-9b"), "glamm-9b"),
+        (("sam", "--device", "cuda:99"), "cuda:99"),
     ],
 )
 def test_what_is_missing_is_one_line(
@@ -199,6 +202,41 @@ def test_a_phase_goes_on_where_it_stopped(config: GlammConfig, tmp_path: Path, m
         run(tmp_path / "twice", Breaks)
     for name, tensor in run(tmp_path / "twice", ClipLearner).items():
         assert torch.equal(tensor, expected[name]), name
+
+
+def test_workers_compose_the_same_batches(config: GlammConfig) -> None:
+    stream = phase._Stream(ClipLearner(config.clip), first=7, batch=2)
+    beside = DataLoader(stream, batch_size=None, num_workers=2, generator=torch.Generator())
+    for (pixels, _), (others, _) in itertools.islice(zip(stream, beside, strict=False), 5):
+        assert torch.equal(pixels, others)
+
+
+def test_all_tensors_of_a_batch_move(config: GlammConfig, tokenizer: GlammTokenizer) -> None:
+    learner = LmmLearner(config, tokenizer, GlobalImageEncoder(config.clip), PromptVectors(config.sam.prompt_dim))
+    for made in (SamLearner(config.sam), ClipLearner(config.clip), learner):
+        batch = next(made.examples(3, 2, 2))
+        before, after = tensors(batch), tensors(phase.moved(batch, torch.device("meta")))
+        assert len(before) == len(after) > 2
+        assert all(tensor.device.type == "meta" for tensor in after)
+
+
+def tensors(batch: Any) -> list[torch.Tensor]:
+    """All that are anywhere in it."""
+    found = []
+    for each in vars(batch).values() if is_dataclass(batch) else batch:
+        if isinstance(each, torch.Tensor):
+            found.append(each)
+        elif is_dataclass(each) or isinstance(each, list | tuple):
+            found.extend(tensors(each))
+    return found
+
+
+def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert phase.own_device(torch.device("cuda")) == torch.device("cuda:0")
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert phase.own_device(torch.device("cuda")) == torch.device("cuda:3")
+    assert phase.own_device(torch.device("cuda:1")) == torch.device("cuda:1")
+    assert phase.own_device(torch.device("cpu")) == torch.device("cpu")
 
 
 def one_of_two(rank: int, port: int, config: GlammConfig, folder: Path) -> None:

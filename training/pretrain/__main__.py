@@ -11,10 +11,12 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from shared.errors import InvalidInput
 from shared.model.checkpoint import CheckpointError
 from shared.model.config import GlammConfig
 from shared.model.tokenizer import FILE as TOKENIZER_FILE
 from shared.model.tokenizer import GlammTokenizer
+from shared.stages.device import resolve_device
 from training.pretrain import phase
 from training.pretrain.assemble import encoder, prompt_vectors, write
 from training.pretrain.clip import ClipLearner
@@ -35,10 +37,15 @@ def main() -> None:
         _common(command)
         command.add_argument("--from", dest="start", type=Path, help="a checkpoint whose part to begin with")
         command.add_argument(
-            "--workers", type=int, choices=(0, 1), default=0, help="compose scenes in a process beside"
+            "--first-scene",
+            type=int,
+            default=FIRST_SCENE[name],
+            help="other ones than an earlier run's, where it goes on from a checkpoint (default: %(default)s)",
         )
+        command.add_argument("--workers", type=int, default=0, help="compose scenes in so many processes beside")
+        command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
         command.add_argument(
-            "--half", action="store_true", help="multiply in bfloat16 (see lscpu: avx512_bf16, amx_bf16)"
+            "--half", action="store_true", help="multiply in bfloat16 (a CPU's lscpu: avx512_bf16, amx_bf16)"
         )
         command.add_argument("--steps", type=int, default=steps)
         command.add_argument("--batch", type=int, default=batch)
@@ -49,8 +56,8 @@ def main() -> None:
     options = parser.parse_args()
     try:
         _run(options)
-    except (CheckpointError, OSError) as error:
-        # A preset, checkpoint or earlier step that is not there.
+    except (CheckpointError, InvalidInput, OSError) as error:
+        # A preset, checkpoint, device or earlier step that is not there.
         parser.error(" ".join(str(error).split()))
 
 
@@ -60,12 +67,15 @@ def _run(options: argparse.Namespace) -> None:
     if options.command == "write":
         write(config, options.work, options.out)
         return
+    device = phase.own_device(resolve_device(options.device))
     if "WORLD_SIZE" in os.environ:
-        dist.init_process_group("gloo")
+        dist.init_process_group(
+            "gloo" if device.type == "cpu" else "nccl", device_id=None if device.type == "cpu" else device
+        )
     torch.manual_seed(0)
     learner = _learner(config, options)
     one = Phase(options.command, options.steps, options.batch, options.rate, options.half)
-    phase.run(one, learner, options.work, FIRST_SCENE[options.command], options.workers)
+    phase.run(one, learner, options.work, options.first_scene, options.workers, device)
 
 
 def _common(command: argparse.ArgumentParser) -> None:

@@ -18,7 +18,8 @@ from shared.model.lmm import Lmm
 from shared.model.tokenizer import IMAGE_PLACEHOLDER
 from training.conversations import Span
 
-TOGETHER = 10
+TOGETHER, TOGETHER_ON_GPU = 10, 80
+"""Neighbouring branches that make one pass: few have little padding, many keep a GPU from waiting."""
 Item = TypeVar("Item")
 
 
@@ -54,6 +55,10 @@ class ReadBranches:
     seg_predictors: Tensor
 
 
+def together(device: torch.device) -> int:
+    return TOGETHER if device.type == "cpu" else TOGETHER_ON_GPU
+
+
 def read_branches(
     lmm: Lmm,
     begin: list[int],
@@ -64,19 +69,21 @@ def read_branches(
     seg: int,
 ) -> ReadBranches:
     """begin: the common ids with the picture's placeholder; image_tokens: (b, t, width); regions: (k, hidden) of each
-    branch. TOGETHER neighbouring branches make one pass: little of it is padding where they are sorted by length.
+    branch. `together` neighbouring ones make a pass: little of it is padding where they are sorted by length.
     """
-    ids = torch.tensor(begin)
+    device = image_tokens.device
+    ids = torch.tensor(begin, device=device)
     cache = DynamicCache()
     pictures = torch.stack([lmm.embed(ids, mine, None, bbox) for mine in image_tokens])
     before = lmm.states(pictures, cache=cache)
     passes, starts, rows = list[Tensor](), list[int](), 0
-    for several in batched(zip(branches, regions, strict=True), TOGETHER):
+    for several in batched(zip(branches, regions, strict=True), together(device)):
         # Padding stands on the right, where causal attention keeps it from everything that counts.
         padded = nn.utils.rnn.pad_sequence(
-            [lmm.words(torch.tensor(branch.ids), mine, bbox) for branch, mine in several], batch_first=True
+            [lmm.words(torch.tensor(branch.ids, device=device), mine, bbox) for branch, mine in several],
+            batch_first=True,
         )
-        owners = torch.tensor([branch.owner for branch, _ in several])
+        owners = torch.tensor([branch.owner for branch, _ in several], device=device)
         passes.append(lmm.states(padded, cache=_for_each(cache, owners)).flatten(0, 1))
         starts.extend(range(rows, rows + len(passes[-1]), padded.shape[1]))
         rows += len(passes[-1])
@@ -91,7 +98,7 @@ def read_branches(
     first = begin.index(IMAGE_PLACEHOLDER)
 
     def indices(values: list[int]) -> Tensor:
-        return torch.tensor(values, dtype=torch.long)
+        return torch.tensor(values, dtype=torch.long, device=device)
 
     images = before[:, first : first + image_tokens.shape[1]]
     return ReadBranches(images, first, torch.cat(passes), starts, indices(targets), indices(predictors), indices(segs))

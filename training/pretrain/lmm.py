@@ -14,7 +14,7 @@ from itertools import count
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from shared.masks import Box, Mask
@@ -29,7 +29,7 @@ from training.forward import see
 from training.language.conversations import Turn, dialogue
 from training.language.world import usage
 from training.losses import next_token
-from training.pretrain.branches import Branch, ReadBranches, read_branches
+from training.pretrain.branches import Branch, ReadBranches, read_branches, together
 from training.pretrain.cells import CLASSES, IGNORE, cells
 from training.pretrain.looking import Looks, Watched, looks
 from training.pretrain.phase import Learner
@@ -83,6 +83,7 @@ class LmmLearner(Learner):
         self._given = (clip.eval().requires_grad_(False), prompts.eval().requires_grad_(False))
         self._watched = Watched(self.lmm)
         self._usage = usage("train")
+        # They stay on the CPU, where the processes that compose batches read them too.
         self._words = torch.tensor([tokenizer.encode(f"the {name}")[1] for name in CATEGORIES])
         self._colour_words = torch.tensor([tokenizer.encode(f"the {name}")[1] for name in COLOURS])
         # Vectors are told apart by their differences, so an error counts in units of how much they vary.
@@ -90,6 +91,10 @@ class LmmLearner(Learner):
         # Questions that begin differently: what their conversations have in common comes before any question.
         one, other = (read_out([(question, "")], tokenizer)[0] for question in ("A", "7"))
         self._begin = one[: next(at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)]
+
+    @property
+    def given(self) -> Sequence[nn.Module]:
+        return self._given
 
     def examples(self, first: int, batch: int, apart: int) -> Iterator[Batch]:
         for start in count(first, apart):
@@ -102,7 +107,7 @@ class LmmLearner(Learner):
         said, region_tokens = self._read(clip, batch)
         logits = self.lmm.logits(said.states[said.predictors])
         text = next_token(logits, said.targets)
-        looking, share = self._watched.loss(batch.looks, said.first)
+        looking, share = self._watched.loss(batch.looks, said.first, together(batch.pixels.device))
         apart = (self.lmm.prompt_vectors(said.states[said.seg_predictors]) - vectors).square().mean() / self._spread
         words = self._words_loss(said, batch)
         regions, regions_right = self._region_loss(region_tokens, batch)
@@ -140,8 +145,8 @@ class LmmLearner(Learner):
         # By their directions: the LLM normalises what it reads, so that lengths mean nothing.
         words = SHARPNESS * F.normalize(self.lmm.llama.model.embed_tokens.weight, dim=1)
         directions = F.normalize(tokens, dim=1)
-        names = directions @ words[self._words].T
-        colours = directions @ words[self._colour_words].T
+        names = directions @ words[self._words.to(words.device)].T
+        colours = directions @ words[self._colour_words.to(words.device)].T
         loss = next_token(names, batch.named)
         known = batch.coloured != IGNORE
         if known.any():

@@ -18,7 +18,7 @@ from shared.model.tokenizer import GlammTokenizer
 from training.language.conversations import Turn
 from training.language.naming import united
 from training.masks import shrink
-from training.pretrain.branches import TOGETHER, Branch
+from training.pretrain.branches import Branch
 from training.pretrain.cells import CELL_SHARE
 from training.scenes.scene import Scene
 
@@ -53,16 +53,16 @@ class Watched:
     def _keep(self, module: nn.Module, inputs: object, outputs: tuple[Tensor, Tensor]) -> None:
         self._kept.append(outputs[1][:, :HEADS])
 
-    def loss(self, looks: Looks, first: int) -> tuple[Tensor, Tensor]:
-        """After `read_branches`. first: position of the pictures' first token → minus the logarithm of the share of
-        attention on what is meant, averaged over the moments and heads, and that share.
+    def loss(self, looks: Looks, first: int, together: int) -> tuple[Tensor, Tensor]:
+        """After `read_branches`. first: position of the pictures' first token; together: branches a pass → minus the
+        logarithm of the share of attention on what is meant, averaged over the moments and heads, and that share.
         """
         shares = list[Tensor]()
         _pictures, *passes = self._kept
         self._kept.clear()
         for index, attention in enumerate(passes):
-            mine = looks.branch // TOGETHER == index
-            rows = attention[looks.branch[mine] % TOGETHER, :, looks.at[mine]].float()
+            mine = looks.branch // together == index
+            rows = attention[looks.branch[mine] % together, :, looks.at[mine]].float()
             on_picture = rows[..., first : first + looks.cells.shape[1]]
             shares.append((on_picture * looks.cells[mine][:, None]).sum(-1))
         share = torch.cat(shares)

@@ -2,18 +2,19 @@
 
 import json
 import math
+import os
 import time
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from training.attention import fastest
 from training.pretrain.optimisers import optimisers
@@ -28,8 +29,8 @@ SAVE_EVERY = 250
 class Phase:
     """name: of its files. It ends after `steps` batches; rate: the learning rate before it cools.
 
-    half: matrices are multiplied in bfloat16, twice as fast where the processor has instructions for it and ten times
-    slower where it has not.
+    half: matrices are multiplied in bfloat16, twice as fast where a CPU has instructions for it and ten times slower
+    where it has not; on a GPU always the faster way.
     """
 
     name: str
@@ -41,6 +42,11 @@ class Phase:
 
 class Learner(nn.Module, ABC):
     """What a phase trains."""
+
+    @property
+    def given(self) -> Sequence[nn.Module]:
+        """What it builds on: done learning, and no part of what is saved."""
+        return ()
 
     @abstractmethod
     def examples(self, first: int, batch: int, apart: int) -> Iterator[Any]:
@@ -63,7 +69,7 @@ def learning_rate(phase: Phase, step: int) -> float:
 
 def saved(folder: Path, name: str) -> dict[str, Tensor]:
     """What the phase of that name has learned so far. Raises FileNotFoundError where it has not begun."""
-    state: dict[str, Tensor] = torch.load(folder / f"{name}.pt", weights_only=True)["model"]
+    state: dict[str, Tensor] = torch.load(folder / f"{name}.pt", map_location="cpu", weights_only=True)["model"]
     return state
 
 
@@ -93,31 +99,59 @@ def _average(parameters: Sequence[nn.Parameter]) -> None:
 
 
 class _Stream(IterableDataset[Any]):
-    """A learner's batches from a scene on, those of this process."""
+    """A learner's batches from a scene on, those of this process; every loading worker makes its share of them."""
 
     def __init__(self, learner: Learner, first: int, batch: int) -> None:
         self.learner, self.first, self.batch = learner, first, batch
 
     def __iter__(self) -> Iterator[Any]:
-        first = self.first + _rank() * self.batch
-        return self.learner.examples(first, self.batch, _processes() * self.batch)
+        worker = get_worker_info()
+        index, workers = (worker.id, worker.num_workers) if worker else (0, 1)
+        apart = _processes() * self.batch
+        first = self.first + _rank() * self.batch + index * apart
+        return self.learner.examples(first, self.batch, workers * apart)
 
 
-def run(phase: Phase, model: Learner, folder: Path, first_scene: int, workers: int = 0) -> None:
+def own_device(device: torch.device) -> torch.device:
+    """Of several GPUs the one that is this process's under `torchrun`."""
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if device == torch.device("cuda") else device
+
+
+def moved(batch: Any, device: torch.device) -> Any:
+    """A learner's batch with all of its tensors on the device."""
+    if isinstance(batch, Tensor):
+        return batch.to(device)
+    if is_dataclass(batch) and not isinstance(batch, type):
+        return replace(batch, **{field.name: moved(getattr(batch, field.name), device) for field in fields(batch)})
+    if isinstance(batch, list | tuple):
+        return type(batch)(moved(each, device) for each in batch)
+    return batch
+
+
+def run(
+    phase: Phase,
+    model: Learner,
+    folder: Path,
+    first_scene: int,
+    workers: int = 0,
+    device: torch.device = torch.device("cpu"),
+) -> None:
     """Steps to the phase's end, from its last saved state where there is one.
 
-    workers: processes that compose batches, none or one; the batches are the same. Under `torchrun` each process takes
-    a batch of its own, and a step is made of all of them: two processes of one thread do more than one of two.
+    workers: processes that compose batches; these are the same whatever their number. Under `torchrun` each process
+    takes a batch of its own, and a step is made of all of them: two of one thread do more than one of two.
 
     The folder gets `NAME.pt` (weights, optimiser, step) every SAVE_EVERY steps and a line of figures in `NAME.jsonl`
     every LOG_EVERY.
     """
+    for module in (model, *model.given):
+        module.to(device)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     chosen = optimisers(model.named_parameters())
     state_file, log_file = folder / f"{phase.name}.pt", folder / f"{phase.name}.jsonl"
     done = 0
     if state_file.exists():
-        state = torch.load(state_file, weights_only=True)
+        state = torch.load(state_file, map_location="cpu", weights_only=True)
         model.load_state_dict(state["model"])
         for (optimiser, _), before in zip(chosen, state["optimisers"], strict=True):
             optimiser.load_state_dict(before)
@@ -129,8 +163,8 @@ def run(phase: Phase, model: Learner, folder: Path, first_scene: int, workers: i
     for step in range(done, phase.steps):
         # So that a resumed run draws what an uninterrupted one would.
         torch.manual_seed(step * _processes() + _rank())
-        batch = next(batches)
-        with torch.autocast("cpu", torch.bfloat16, enabled=phase.half), fastest(torch.device("cpu")):
+        batch = moved(next(batches), device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=phase.half), fastest(device):
             loss, figures = model(batch)
             model.zero_grad(set_to_none=True)
             loss.backward()

@@ -87,7 +87,7 @@ class PromptVectors(nn.Module):
 
     def forward(self, category: Tensor, colour: Tensor, box: Tensor, boxed: Tensor) -> Tensor:
         """(n,), (n,), (n, 4), (n,) → (n, width)."""
-        turns = 2 * torch.pi * box[..., None] * torch.tensor(_FREQUENCIES)
+        turns = 2 * torch.pi * box[..., None] * torch.tensor(_FREQUENCIES, device=box.device)
         where: Tensor = self.box(torch.cat([turns.sin(), turns.cos()], -1).flatten(1))
         said: Tensor = self.category(category) + self.colour(colour)
         return said + where * boxed[:, None]
