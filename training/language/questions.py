@@ -69,7 +69,7 @@ def vqa(scene: Scene, usage: Usage, rng: Generator) -> Question:
         found = _preferred(scene, usage, rng)
         if found is not None:
             return found
-    for ask in in_turn(_FORMS, rng):
+    for ask in in_turn(_PRACTICE if usage.practice else _FORMS, rng):
         found = ask(scene, usage, rng)
         if found is not None:
             return found
@@ -366,3 +366,6 @@ _FORMS: dict[Ask, float] = {
     _show: 0.03,
     _show_all: 0.02,
 }
+
+_PRACTICE = {**_FORMS, _is_there: 0.12, _has_attribute: 0.1, _is_related: 0.16, _what_is_related: 0.12}
+"""Relations, and yes or no, are what a small model learns last."""

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -129,6 +130,17 @@ def truth_of(scene: Scene, question: str) -> tuple[bool, bool]:
         place = f"the {thing.category} {attribute[2]}"
         return bool(fitting(scene, place)), bool(fitting(scene, place, generous=True))
     return attribute[2] in (thing.colour, thing.size), False
+
+
+def test_in_practice_yes_and_no_come_more_often_and_as_often_as_each_other(
+    scenes: list[Scene], asked: list[tuple[Scene, Question]]
+) -> None:
+    practice = replace(USAGE, practice=True)
+    drawn = [vqa(scene, practice, np.random.default_rng([number, 5])) for number, scene in enumerate(scenes)]
+    answers = Counter(one.answer for one in drawn if one.kind == "yes_no")
+    usually = sum(one.kind == "yes_no" for _, one in asked) / len(asked)
+    assert answers.total() / len(drawn) > 1.4 * usually
+    assert 0.4 < answers["Yes."] / answers.total() < 0.6
 
 
 def test_what_is_shown_with_masks(asked: list[tuple[Scene, Question]]) -> None:
