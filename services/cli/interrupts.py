@@ -83,6 +83,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
         # Not a threading.Thread, which takes locks itself.
         _thread.start_new_thread(_again, (number,))
         return
+    _put_off = 0
     raise Interrupted
 
 

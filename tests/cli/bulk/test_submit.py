@@ -176,7 +176,9 @@ def test_a_run_that_was_killed_is_gone_on_with(glamm, client, gateway, data, tmp
         sleep(0.005)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, err) == (130, b"")
+    assert process.returncode == 130
+    # On a slow machine it has said how far it is.
+    assert [line for line in err.splitlines() if not line.startswith(b"upload ")] == []
     assert batches(client) == []
     told = json.loads(glamm("submit", folder, "--json").out)
     assert 0 < told["uploaded"] < 40
