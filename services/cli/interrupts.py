@@ -1,10 +1,15 @@
 """Ctrl-C and the polite ends, at any moment of a command.
 
 Python turns a signal into an exception wherever the main thread happens to be. In most places that is right. In a
-clean-up it leaves things undone, and in a callback, of which each import makes one, it is printed and forgotten.
+clean-up it leaves things undone, and in a callback, of which each import makes one, it is printed and forgotten. As a
+lock is taken or given back, before the block that would see to it, the lock stays taken for good, and who wants it
+next, such as an HTTP client that is being closed, waits for ever.
 """
 
+import _thread
+import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -13,6 +18,12 @@ EXIT_CODE = 130
 """What a shell makes of an end by SIGINT, for whichever signal it was."""
 
 _ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_BRIEF = ("__enter__", "__exit__")
+"""Functions that take and give back locks; one that does more calls others for it, which can be interrupted."""
+_MOMENT = 0.01
+_MOST_MOMENTS = 100
+"""One that waits for long, as for a lock that somebody else holds, is interrupted nevertheless."""
+_put_off = 0
 
 
 class Interrupted(KeyboardInterrupt):
@@ -65,5 +76,17 @@ def held_back() -> Iterator[Callable[[], None]]:
     check()
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    global _put_off
+    if frame is not None and frame.f_code.co_name in _BRIEF and _put_off < _MOST_MOMENTS:
+        _put_off += 1
+        # Not a threading.Thread, which takes locks itself.
+        _thread.start_new_thread(_again, (number,))
+        return
+    _put_off = 0
     raise Interrupted
+
+
+def _again(number: int) -> None:
+    time.sleep(_MOMENT)
+    os.kill(os.getpid(), number)

@@ -4,12 +4,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from services.cli.interrupts import Interrupted, held_back
+from services.cli.interrupts import Interrupted, held_back, take
+from tests.cli.conftest import HANG, PATIENCE, Scripted
 from tests.deploy.compose import ROOT
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -41,6 +43,51 @@ def test_an_interrupt_while_the_command_imports_is_an_exit_code(tmp_path: Path) 
         check=False,
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
+# The one moment at which an interrupt leaves a lock of the HTTP client taken, however it is left.
+AT_A_LOCK = """
+import signal
+from httpcore._synchronization import ThreadLock
+from services.cli.__main__ import run
+
+def __enter__(lock):
+    taken = before(lock)
+    ThreadLock.__enter__ = before
+    signal.raise_signal(signal.SIGINT)
+    return taken
+
+def __exit__(lock, *error):
+    ThreadLock.__exit__ = before
+    signal.raise_signal(signal.SIGINT)
+    before(lock, *error)
+
+before = ThreadLock.{name}
+ThreadLock.{name} = {name}
+run()
+"""
+
+
+@pytest.mark.parametrize("name", ["__enter__", "__exit__"])
+def test_an_interrupt_at_a_lock_waits_until_the_lock_is_safe(serve: Callable[..., Scripted], name: str) -> None:
+    command = [sys.executable, "-c", AT_A_LOCK.format(name=name), "ready", "--url", serve(HANG).url]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
+def test_an_interrupt_ends_the_wait_for_a_lock_that_somebody_else_holds() -> None:
+    class Held:
+        def __enter__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+            lock.acquire()
+
+        def __exit__(self, *error: object) -> None:
+            """Never left, as it is never entered."""
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    take()
+    with (lock := threading.Lock()), pytest.raises(Interrupted), Held():
+        pass
 
 
 def stopped(work: Callable[[Callable[[], None], list[str]], None]) -> list[str]:

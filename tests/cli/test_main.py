@@ -15,6 +15,7 @@ from services.cli import locate
 from services.cli.locate import Address
 from shared.errors import InvalidInput
 from shared.version import VERSION
+from tests.cli.conftest import PATIENCE
 from tests.deploy.compose import ROOT
 
 
@@ -186,6 +187,6 @@ def test_an_interrupt_ends_annotate_at_once_even_while_the_service_keeps_it_wait
         assert process.poll() is None
         sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=50)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert err == ""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.cli.conftest import Run
+from tests.cli.conftest import PATIENCE, Run
 
 
 def test_it_writes_pictures_and_ground_truth(command: Callable[..., Run], tmp_path: Path) -> None:
@@ -51,5 +51,5 @@ def test_an_ended_command_leaves_nothing(tmp_path: Path) -> None:
             assert running.poll() is None, running.stderr.read()
             time.sleep(0.05)
         running.send_signal(signal.SIGINT)
-        assert running.wait(30) == 130
+        assert running.wait(PATIENCE) == 130
     assert list(tmp_path.iterdir()) == []

@@ -35,7 +35,7 @@ def kill(server: Unit) -> None:
     assert server.pid is not None
     os.kill(server.pid, signal.SIGKILL)
     assert server.child is not None
-    assert server.child.wait(10) == -signal.SIGKILL
+    assert server.child.wait(180) == -signal.SIGKILL
 
 
 def test_postgres_keeps_what_was_committed_when_it_is_killed(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ from shared.settings import Settings
 from shared.transactions import Transactions
 
 LEASE = timedelta(minutes=1)
-PATIENCE = 60  # seconds that a test waits for what must happen
+PATIENCE = 300  # seconds that a test waits for what must happen
 
 
 @dataclass(frozen=True)

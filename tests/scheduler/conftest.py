@@ -17,7 +17,7 @@ from shared.settings import Settings
 from shared.transactions import Transactions
 from tests.batches import Batches
 
-SECONDS = 60  # how long a test waits for what must happen; never how long it takes
+SECONDS = 300  # how long a test waits for what must happen; never how long it takes
 
 
 @dataclass(frozen=True)

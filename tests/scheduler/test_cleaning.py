@@ -13,7 +13,7 @@ from shared.states import State
 from shared.tables import LOCAL_OWNER
 from tests.storehouse import Storehouse, id_of, png
 
-SECONDS = 60  # how long a test waits for what must happen
+SECONDS = 300  # how long a test waits for what must happen
 
 
 def clean(settings: Settings) -> None:

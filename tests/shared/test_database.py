@@ -12,7 +12,7 @@ from sqlalchemy import Engine, text
 from shared.database import Listener, Notification, create_async_engine, create_engine, listen, notify
 
 START = Notification(None, None)
-PATIENCE = 60.0
+PATIENCE = 300.0
 JOB = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
 LISTENERS = "FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND datname = current_database()"
 

@@ -19,5 +19,5 @@ def test_a_message_arrives_as_it_was_sent(broker_url: str, stage: Stage) -> None
     with start_worker(app, pool="solo", perform_ping_check=False):
         for message in sent:
             send(app, message)
-        arrived = [received.get(timeout=60) for _ in sent]
+        arrived = [received.get(timeout=300) for _ in sent]
     assert sorted(arrived, key=lambda message: message.job_id) == sent

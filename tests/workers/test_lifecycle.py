@@ -27,7 +27,7 @@ from shared.stages.glamm import Annotation, Glamm
 from shared.stages.vision import VisionStage
 from shared.tasks import Ask, Task
 from shared.transactions import Transactions
-from tests.workers.harness import Place, flush, receive
+from tests.workers.harness import SECONDS, Place, flush, receive
 from workers.ears import Ears
 from workers.leases import Leases
 from workers.lifecycle import Lifecycle
@@ -285,7 +285,7 @@ class Halted:
         self.steps += 1
         if self.steps == self._at:
             self.reached.set()
-            assert self.go.wait(30)
+            assert self.go.wait(SECONDS)
         return self.core.step()
 
 
@@ -300,7 +300,7 @@ def test_a_canceled_job_takes_part_in_no_further_step_of_the_language_model(
     ears = Ears(place.settings.database_url, bench.leases)
     handling = threading.Thread(target=bench.lifecycle(Stage.LLM).handle, args=(message,))
     handling.start()
-    assert halted.reached.wait(30)
+    assert halted.reached.wait(SECONDS)
     with place.database.begin() as conn:
         assert jobs.cancel(conn, message.job_id)
     handling.join(30)

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from shared import growing_text
 from workers.llm.telling import Teller, Telling
 
-SECONDS = 60  # how long a test waits for what must happen; never how long it takes
+SECONDS = 300  # how long a test waits for what must happen; never how long it takes
 
 
 @contextmanager

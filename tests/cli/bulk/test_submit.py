@@ -14,7 +14,7 @@ from time import sleep
 import pytest
 
 from services.cli.client import GlammClient, Refused
-from tests.cli.conftest import Played
+from tests.cli.conftest import PATIENCE, Played
 from tests.deploy.compose import ROOT
 from tests.gateway.conftest import encode, picture
 
@@ -175,8 +175,10 @@ def test_a_run_that_was_killed_is_gone_on_with(glamm, client, gateway, data, tmp
         assert process.poll() is None
         sleep(0.005)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (130, b"")
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+    # On a slow machine it has said how far it is.
+    assert [line for line in err.splitlines() if not line.startswith(b"upload ")] == []
     assert batches(client) == []
     told = json.loads(glamm("submit", folder, "--json").out)
     assert 0 < told["uploaded"] < 40
@@ -215,7 +217,7 @@ def test_two_runs_at_the_same_time_make_one_batch(gateway, client, photos, data)
         )
         for _ in range(2)
     ]
-    told = [run.communicate(timeout=60)[0].decode().strip() for run in runs]
+    told = [run.communicate(timeout=PATIENCE)[0].decode().strip() for run in runs]
     assert [run.returncode for run in runs] == [0, 0]
     assert told == [str(batch) for batch in batches(client)] * 2
 

@@ -15,6 +15,7 @@ from services.cli.bulk import watching
 from services.cli.client import GlammClient
 from services.gateway import examples
 from shared import schema
+from tests.cli.conftest import PATIENCE
 from tests.deploy.compose import ROOT
 
 
@@ -82,7 +83,7 @@ def test_an_interrupt_leaves_the_batch_running_and_says_so(glamm, client, gatewa
     assert process.stderr is not None
     assert "0 of 4 jobs" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out) == (130, "")
     assert f"glamm cancel {made}" in err
     assert client.batch(made).state == "running"
