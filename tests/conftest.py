@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -172,13 +173,12 @@ def settings_environment(settings: "Settings") -> dict[str, str]:
 def _in_memory(otherwise: Path) -> Iterator[Path]:
     """A folder for the hundreds of files that each test's database is made of: a disk takes several times as long."""
     for left in MEMORY.glob(f"{PREFIX}*"):  # by sessions that were killed
-        if not psutil.pid_exists(int(left.name.removeprefix(PREFIX))):
+        if not psutil.pid_exists(int(left.name.removeprefix(PREFIX).partition("-")[0])):
             shutil.rmtree(left, ignore_errors=True)
     if not (os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= ROOM):
         yield otherwise
         return
-    folder = MEMORY / f"{PREFIX}{os.getpid()}"
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=MEMORY))
     try:
         yield folder
     finally:
