@@ -4,6 +4,7 @@ Jobs wait in queues: each batch is one, and so are all the jobs that an owner su
 each queue is looked at, so a batch of a million jobs costs no more than one of a hundred.
 """
 
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -23,6 +24,7 @@ from sqlalchemy import (
     union_all,
     update,
 )
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from shared.jobs.records import Message
 from shared.jobs.statements import MESSAGE, announced, in_flight, message_of, now, queued
@@ -46,6 +48,14 @@ def admit(conn: Connection, window: int, reserve: int = 0) -> list[Message]:
     room = window - conn.execute(select(func.count()).where(in_flight)).scalar_one()
     if room + reserve <= 0:
         return []
+    rows = conn.execute(_admission(room, reserve)).all()
+    ordered = sorted(rows, key=lambda row: (-row.priority, row.created_at, row.line or 0, row.id))
+    return [message_of(row) for row in ordered]
+
+
+# Kept, since SQLAlchemy takes longer to look over a statement of this size than Postgres to run it.
+@lru_cache(maxsize=1024)
+def _admission(room: int, reserve: int) -> ReturningUpdate[Any]:
     order = _in_order(room + reserve)
     chosen = (
         select(order.c.id)
@@ -56,14 +66,12 @@ def admit(conn: Connection, window: int, reserve: int = 0) -> list[Message]:
     )
     # Whoever holds a row is about to take its job away.
     free = select(jobs.c.id).where(jobs.c.id.in_(select(chosen.c.id)), queued).with_for_update(skip_locked=True).cte()
-    rows = conn.execute(
+    return (
         update(jobs)
         .where(jobs.c.id == free.c.id)
         .values(state=State.VISION, admitted_at=now, ready_at=now, sent_at=now)
         .returning(*MESSAGE, jobs.c.created_at, jobs.c.line, announced)
-    ).all()
-    ordered = sorted(rows, key=lambda row: (-row.priority, row.created_at, row.line or 0, row.id))
-    return [message_of(row) for row in ordered]
+    )
 
 
 def _in_order(most: int) -> Subquery:
