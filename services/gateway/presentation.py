@@ -115,11 +115,13 @@ def batch_job_json(row: batches.JobRow, root: str = "") -> schema.BatchJob:
 
 
 def conversation_json(view: jobs.ConversationView, root: str = "") -> schema.Conversation:
+    url = f"{root}/conversations/{view.id}"
     return schema.Conversation(
         id=view.id,
         image=_image(view.image),
         created_at=view.created_at,
         turns=[f"{root}/jobs/{job_id}" for job_id in view.turns],
+        links=schema.ConversationLinks(self=url, turns=f"{url}/turns"),
     )
 
 

@@ -166,7 +166,13 @@ class Operations:
 
     @operation("GET", "/conversations/{conversation_id}", schema.Conversation)
     def conversation(self, conversation_id: UUID) -> None:
-        """A conversation's image and the URLs of its turns."""
+        """A conversation's image and the URLs of its turns, of the last 200 if it has more."""
+
+    @operation("GET", "/conversations/{conversation_id}/turns", schema.JobPage, query=("cursor", "limit"))
+    def list_turns(self, conversation_id: UUID, *, cursor: str | None = None, limit: int | None = None) -> None:
+        """A page of a conversation's turns, oldest first, without their results."""
+
+    turns = Paged(list_turns, lambda page: page.jobs)
 
     @operation("POST", "/conversations/{conversation_id}/turns", schema.Job)
     def take_turn(

@@ -141,6 +141,8 @@ def test_a_conversation_has_turns(client, image) -> None:
     talk = client.begin_conversation(image)
     turn = client.take_turn(talk.id, Ask(Task.CAPTION))
     assert client.conversation(talk.id).turns == [f"/jobs/{turn.id}"]
+    assert [job.id for job in client.turns(talk.id, limit=1)] == [turn.id]
+    assert client.list_turns(talk.id).next is None
 
 
 def test_a_batch_comes_from_a_manifest_and_is_read_page_by_page(client, gateway, manifest) -> None:
