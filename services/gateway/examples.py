@@ -192,6 +192,7 @@ BATCH: dict[str, Any] = {
             "jobs": 3,
             "line": 17,
             "detail": "The image is animated.",
+            "url": f"{_BATCH_URL}/jobs?error_type=urn%3Aglamm%3Aproblem%3Aunsupported-media",
         }
     ],
     "links": {

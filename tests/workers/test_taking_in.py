@@ -40,7 +40,7 @@ def submit(place: Place, lines: Sequence[Line]) -> list[JobView]:
     created = []
     asyncio.run(create())
     with place.database.begin() as conn:
-        rows = batches.jobs_page(conn, created[0], 0, len(lines))
+        rows = batches.jobs_page(conn, created[0], batches.RowFilter(), len(lines))
     return [place.finished(row.id) for row in rows]
 
 
