@@ -78,7 +78,7 @@ def revoke(
 @app.command()
 def limits(
     owner: Annotated[str, typer.Argument(help="Whose limits to set.")],
-    requests_per_minute: Annotated[int | None, typer.Option(min=1, help="Of each gateway.")] = None,
+    requests_per_minute: Annotated[int | None, typer.Option(min=1, help="At all gateways together.")] = None,
     stored_bytes: Annotated[int | None, typer.Option(min=0, help="Of all its images.")] = None,
     queued_jobs: Annotated[int | None, typer.Option(min=0, help="That wait at any time.")] = None,
     url: Url = None,
