@@ -1,6 +1,7 @@
 """Every setting of every process, read once from the environment (`GLAMM_*`)."""
 
 import math
+import re
 import sys
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +28,18 @@ def _as_services_speak_to_it(fields: dict[str, Any]) -> bool:
     return bool(fields.get("s3_secure", False))
 
 
+def _bucket(name: str) -> str:
+    """The name, if S3 has such buckets: its client refuses others at their first use. Raises ValueError."""
+    plain = re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", name)
+    address = re.fullmatch(r"(\d+\.){3}\d+", name)
+    if not plain or address or any(pair in name for pair in ("..", ".-", "-.")):
+        raise ValueError(
+            f"{name!r} is no name of a bucket, which has 3 to 63 of a-z, 0-9, hyphens and single dots, a letter or "
+            "digit at each end, and is no IP address"
+        )
+    return name
+
+
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, env_ignore_empty=True)
 
@@ -39,7 +52,7 @@ class Settings(BaseSettings):
     s3_endpoint: str = Field(default="localhost:9000", pattern=r"^[^/]+$", description="host:port, without a scheme")
     s3_access_key: str = "glamm"
     s3_secret_key: SecretStr = SecretStr("glamm-secret")
-    s3_bucket: str = Field(default="glamm", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+    s3_bucket: str = "glamm"
     s3_secure: bool = False
     s3_region: str = "us-east-1"
     s3_public_endpoint: str = Field(
@@ -122,12 +135,17 @@ class Settings(BaseSettings):
     def _by_commas(cls, value: object) -> object:
         return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
 
+    @field_validator("s3_bucket")
+    @classmethod
+    def _names_a_bucket(cls, value: str) -> str:
+        return _bucket(value)
+
     @field_validator("import_buckets")
     @classmethod
     def _of_others(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         if info.data.get("s3_bucket") in value:
             raise ValueError("must not name the service's own bucket, which holds every owner's images")
-        return value
+        return tuple(map(_bucket, value))
 
     @field_validator("heartbeat_seconds")
     @classmethod
@@ -163,7 +181,10 @@ def settings_or_exit() -> Settings:
 
 
 def _explained(error: ValidationError) -> InvalidSettings:
-    faults = [(ENV_PREFIX + str(fault["loc"][0]).upper(), fault["msg"]) for fault in error.errors(include_input=False)]
+    found = error.errors(include_input=False)
+    # Defaults that follow from others come to nothing where any is wrong; that is no fault of theirs.
+    own = [fault for fault in found if fault["type"] != "default_factory_not_called"]
+    faults = [(ENV_PREFIX + str(fault["loc"][0]).upper(), fault["msg"].removeprefix("Value error, ")) for fault in own]
     listed = "; ".join(f"{variable}: {message}" for variable, message in faults)
     return InvalidSettings(
         f"Invalid settings: {listed}.",

@@ -68,27 +68,29 @@ def revoke(
     url: Url = None,
     api_key: ApiKey = None,
     data: Data = UP_DATA,
+    as_json: AsJson = False,
 ) -> None:
     """Let a key open nothing any more. What its owner has stays."""
     with _client(url, api_key, data) as client:
         key = client.revoke_key(key_id)
-    print(f"revoked: {key.id} of {key.owner}")
+    print(key.model_dump_json() if as_json else f"revoked: {key.id} of {key.owner}")
 
 
-@app.command()
-def limits(
+@app.command("limits")
+def set_limits(
     owner: Annotated[str, typer.Argument(help="Whose limits to set.")],
-    requests_per_minute: Annotated[int | None, typer.Option(min=1, help="Of each gateway.")] = None,
+    requests_per_minute: Annotated[int | None, typer.Option(min=1, help="At all gateways together.")] = None,
     stored_bytes: Annotated[int | None, typer.Option(min=0, help="Of all its images.")] = None,
     queued_jobs: Annotated[int | None, typer.Option(min=0, help="That wait at any time.")] = None,
     url: Url = None,
     api_key: ApiKey = None,
     data: Data = UP_DATA,
+    as_json: AsJson = False,
 ) -> None:
     """Set what an owner may take. What is left out is as the service's settings have it."""
     with _client(url, api_key, data) as client:
-        client.set_limits(owner, requests_per_minute, stored_bytes, queued_jobs)
-    print(f"set: the limits of {owner}")
+        limits = client.set_limits(owner, requests_per_minute, stored_bytes, queued_jobs)
+    print(limits.model_dump_json() if as_json else f"set: the limits of {owner}")
 
 
 @app.command()

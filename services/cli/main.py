@@ -13,7 +13,7 @@ import typer
 from services.cli import checkpoints, evaluate, keys
 from services.cli.asking import Kind
 from services.cli.bulk import commands
-from services.cli.options import UP_DATA, ApiKey, Data, Url
+from services.cli.options import UP_DATA, ApiKey, AsJson, Data, Url
 from shared.errors import GlammError, InvalidInput, InvalidSettings, Unavailable
 from shared.tasks import Task
 from shared.version import VERSION
@@ -100,6 +100,7 @@ def predict(
     api_key: ApiKey = None,
     data: Data = UP_DATA,
     in_flight: Annotated[int, typer.Option(min=1, max=256, help="Jobs under way at once.")] = 16,
+    as_json: AsJson = False,
 ) -> None:
     """Make the predictions that `glamm evaluate` reads, and go on where an earlier run stopped."""
     from rich.console import Console
@@ -111,7 +112,7 @@ def predict(
     with locate.client(url, api_key, data) as client:
         client.greet()
         (predicted,) = prediction.run(client, [plan], in_flight, Console(stderr=True))
-    print(predicted)
+    print(predicted.as_json() if as_json else predicted)
     raise typer.Exit(predicted.summary.exit_code)
 
 
@@ -141,13 +142,13 @@ def scenes(
 
 
 @app.command()
-def ready(url: Url = None, data: Data = UP_DATA) -> None:
+def ready(url: Url = None, data: Data = UP_DATA, as_json: AsJson = False) -> None:
     """Say whether a service can take jobs: exit code 0 if so, 1 with the reason if not."""
     from services.cli import locate
 
     with locate.client(url, None, data, timeout=4) as client:
-        client.ready()
-        print(f"{client.url} is ready")
+        health = client.ready()
+        print(health.model_dump_json() if as_json else f"{client.url} is ready")
 
 
 @app.command()

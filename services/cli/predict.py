@@ -4,6 +4,7 @@ A file a job, each written when it is whole: a run that was stopped goes on with
 questions are asked of an image comes from the ground truth's own files, see `questions`.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -52,6 +53,10 @@ class Predicted:
     plan: Plan
     there: int
     summary: report.Summary
+
+    def as_json(self) -> str:
+        told = {"predicted": self.summary.succeeded, "there": self.there, "failed": self.summary.failed}
+        return json.dumps({"out": str(self.plan.out), **told})
 
     def __str__(self) -> str:
         made, failed = self.summary.succeeded, self.summary.failed

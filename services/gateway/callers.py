@@ -28,7 +28,7 @@ def _requires(scope: Scope) -> Callable[..., Awaitable[Principal]]:
         principal = await gateway.keyring.principal(credentials.credentials if credentials is not None else None)
         structlog.contextvars.bind_contextvars(owner=principal.owner)
         # Before it is judged, for every refusal tells it as well, and counts.
-        request.state.rate = rate = gateway.keyring.rates.take(principal)
+        request.state.rate = rate = await gateway.rates.take(principal)
         rate.require()
         if scope not in principal.scopes:
             raise Forbidden(

@@ -112,14 +112,15 @@ CANCELED_JOB = {
     "finished_at": "2026-01-31T12:00:00.9Z",
     "queue_position": None,
 }
+
+
+def _listed(job: dict[str, Any]) -> dict[str, Any]:
+    whole = ("queue_position", "progress", "stages", "result")
+    return {name: value for name, value in job.items() if name not in whole}
+
+
 JOB_PAGE = {
-    "jobs": [
-        {
-            name: value
-            for name, value in FINISHED_JOB.items()
-            if name not in ("queue_position", "progress", "stages", "result")
-        }
-    ],
+    "jobs": [_listed(FINISHED_JOB)],
     "next": "MjAyNi0wMS0zMSAxMjowMDowMCswMDowMCAwMTk4YzBkZQ",
 }
 _STREAM = [
@@ -143,15 +144,28 @@ EVENT_STREAM: dict[str, Any] = {
 _CONVERSATION_ID = "0198c0de-5a1d-7abc-8def-0123456789ab"
 _QUESTION = {"task": "vqa", "question": "What is this?", "boxes": [[120, 96, 184, 160]]}
 
-CONVERSATION = {"id": _CONVERSATION_ID, "image": _IMAGE, "created_at": "2026-01-31T12:00:00Z", "turns": [URL]}
+_CONVERSATION_URL = f"/conversations/{_CONVERSATION_ID}"
+CONVERSATION = {
+    "id": _CONVERSATION_ID,
+    "image": _IMAGE,
+    "created_at": "2026-01-31T12:00:00Z",
+    "turns": [URL],
+    "links": {"self": _CONVERSATION_URL, "turns": f"{_CONVERSATION_URL}/turns"},
+}
 
 QUEUED_TURN: dict[str, Any] = {
     **QUEUED_JOB,
     "task": "vqa",
     "request": _QUESTION,
     "turn": 1,
-    "links": {**QUEUED_JOB["links"], "conversation": f"/conversations/{_CONVERSATION_ID}"},
+    "links": {**QUEUED_JOB["links"], "conversation": _CONVERSATION_URL},
 }
+FINISHED_TURN: dict[str, Any] = {
+    **FINISHED_JOB,
+    **{name: QUEUED_TURN[name] for name in ("task", "request", "turn")},
+    "links": {**FINISHED_JOB["links"], "conversation": _CONVERSATION_URL},
+}
+TURN_PAGE = {"jobs": [_listed(FINISHED_TURN)], "next": "MQ"}
 
 BATCH_ID = "0198c0de-5a1b-7abc-8def-0123456789ab"
 _BATCH_URL = f"/batches/{BATCH_ID}"
@@ -178,6 +192,7 @@ BATCH: dict[str, Any] = {
             "jobs": 3,
             "line": 17,
             "detail": "The image is animated.",
+            "url": f"{_BATCH_URL}/jobs?error_type=urn%3Aglamm%3Aproblem%3Aunsupported-media",
         }
     ],
     "links": {
@@ -220,13 +235,6 @@ MANIFEST = (
     f'{{"custom_id": "1", "image_id": "{_IMAGE_ID}", "task": "gcg"}}\n'
     '{"custom_id": "2", "s3_uri": "s3://photos/june/0001.jpg", "task": "vqa", "question": "What is this?"}\n'
 )
-FINISHED_TURN: dict[str, Any] = {
-    **FINISHED_JOB,
-    "task": "vqa",
-    "request": _QUESTION,
-    "turn": 1,
-    "links": {**FINISHED_JOB["links"], "conversation": f"/conversations/{_CONVERSATION_ID}"},
-}
 
 KEY: dict[str, Any] = {
     "id": "0198c0de-5a1c-7abc-8def-0123456789ab",

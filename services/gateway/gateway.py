@@ -15,7 +15,9 @@ from fastapi import Depends, Request
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.gateway.counts import SharedCount
 from services.gateway.keyring import Keyring
+from services.gateway.rates import Rates
 from services.gateway.streams import Streams
 from services.gateway.texts import Texts
 from services.gateway.watcher import Watcher
@@ -52,6 +54,7 @@ class Gateway:
     texts: Texts
     streams: Streams
     keyring: Keyring
+    rates: Rates
     written: Written
     network: ThreadPoolExecutor
     pictures: ThreadPoolExecutor
@@ -147,6 +150,7 @@ async def opened(settings: Settings) -> AsyncIterator[Gateway]:
             texts=texts,
             streams=Streams(settings.max_event_streams),
             keyring=Keyring(settings, engine),
+            rates=Rates(settings.requests_per_minute, SharedCount(broker)),
             written=Written(),
             network=network,
             pictures=pictures,

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.gateway.rates import Rates
 from shared import access
 from shared.access import LOCAL, Principal
 from shared.errors import Unauthenticated
@@ -24,14 +23,13 @@ class _Remembered:
 
 
 class Keyring:
-    """Whom a secret speaks for, and how much of what may come still."""
+    """Whom a secret speaks for."""
 
     def __init__(self, settings: Settings, engine: AsyncEngine) -> None:
         self._engine = engine
         self._remembered: dict[bytes, _Remembered] = {}
         self._may_be_open = is_loopback(settings.gateway_host)
         self._open_until = 0.0
-        self.rates = Rates(settings.requests_per_minute)
 
     async def principal(self, secret: str | None) -> Principal:
         """Raises Unauthenticated."""

@@ -3,6 +3,7 @@
 import itertools
 from dataclasses import asdict
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from shared import access, batches, exports, jobs, schema
@@ -99,7 +100,10 @@ def batch_json(view: batches.BatchView, root: str = "") -> schema.Batch:
         progress=view.finished / view.jobs,
         rate=view.rate,
         eta_seconds=view.eta_seconds,
-        problems=[schema.BatchProblem(**asdict(problem)) for problem in view.problems],
+        problems=[
+            schema.BatchProblem(**asdict(problem), url=f"{url}/jobs?{urlencode({'error_type': problem.type})}")
+            for problem in view.problems
+        ],
         links=schema.BatchLinks(
             self=url,
             jobs=f"{url}/jobs",
@@ -115,11 +119,13 @@ def batch_job_json(row: batches.JobRow, root: str = "") -> schema.BatchJob:
 
 
 def conversation_json(view: jobs.ConversationView, root: str = "") -> schema.Conversation:
+    url = f"{root}/conversations/{view.id}"
     return schema.Conversation(
         id=view.id,
         image=_image(view.image),
         created_at=view.created_at,
         turns=[f"{root}/jobs/{job_id}" for job_id in view.turns],
+        links=schema.ConversationLinks(self=url, turns=f"{url}/turns"),
     )
 
 

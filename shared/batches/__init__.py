@@ -2,7 +2,7 @@
 
 from shared.batches.creation import INCOMING, MOST_INVALID, create, too_many_invalid
 from shared.batches.moves import cancel, pause, resume, retry, work_off
-from shared.batches.records import BatchView, JobRow, Line, LineFault, NewBatch, ProblemCount
+from shared.batches.records import BatchView, JobRow, Line, LineFault, NewBatch, ProblemCount, RowFilter
 from shared.batches.results import Position, error_lines, result_lines
 from shared.batches.views import get, jobs_page, page, require
 
@@ -16,6 +16,7 @@ __all__ = [
     "NewBatch",
     "Position",
     "ProblemCount",
+    "RowFilter",
     "cancel",
     "create",
     "error_lines",

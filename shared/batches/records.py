@@ -6,7 +6,7 @@ from uuid import UUID
 
 from shared.errors import Problem
 from shared.states import FINISHED, BatchState, State
-from shared.tasks import Ask
+from shared.tasks import Ask, Task
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,19 @@ class BatchView:
         if not self.unfinished or not self.rate or self.state is BatchState.PAUSED:
             return None
         return self.unfinished / self.rate
+
+
+@dataclass(frozen=True)
+class RowFilter:
+    """Which of a batch's jobs to list: in any of these states, of this task and name, failed with this type of problem.
+
+    None for all.
+    """
+
+    states: tuple[State, ...] | None = None
+    task: Task | None = None
+    custom_id: str | None = None
+    error_type: str | None = None
 
 
 @dataclass(frozen=True)

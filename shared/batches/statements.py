@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, cast, func, literal_column, select
+from sqlalchemy import ColumnElement, Text, and_, cast, func, literal_column, select
 from sqlalchemy.dialects.postgresql import JSONB
 
 from shared.states import State
@@ -11,6 +11,10 @@ from shared.tables import jobs
 
 # Written out and not bound, one by one: each is a range of the index of batch and state.
 unfinished = jobs.c.state.in_([literal_column(f"'{state}'") for state in State if not state.finished])
+
+# Likewise, with the key as the index has it.
+failed = jobs.c.state == literal_column(f"'{State.FAILED}'")
+error_type = jobs.c.error.op("->>", return_type=Text())(literal_column("'type'"))
 
 
 def counted(batch_id: ColumnElement[UUID]) -> ColumnElement[Any]:

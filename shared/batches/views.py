@@ -1,14 +1,13 @@
 """A batch, and its jobs, as a client sees them."""
 
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, Row, func, literal, select
 
-from shared.batches.records import BatchView, JobRow, ProblemCount
-from shared.batches.statements import counted, job_of
+from shared.batches.records import BatchView, JobRow, ProblemCount, RowFilter
+from shared.batches.statements import counted, error_type, failed, job_of
 from shared.errors import NotFound, Problem
 from shared.jobs.statements import now
 from shared.states import BatchState, State
@@ -41,11 +40,17 @@ def page(conn: Connection, owner_id: UUID, before: UUID | None, limit: int) -> l
     return [_view(conn, row) for row in conn.execute(found)]
 
 
-def jobs_page(conn: Connection, batch_id: UUID, after: int, limit: int, states: Sequence[State] = ()) -> list[JobRow]:
-    """Its jobs by line, from the one behind `after` on; of some states alone where they are named."""
+def jobs_page(conn: Connection, batch_id: UUID, wanted: RowFilter, limit: int, after: int = 0) -> list[JobRow]:
+    """Its jobs that the filter lets through, by line, from the one behind `after` on."""
     found = select(jobs).where(job_of(batch_id), jobs.c.line > after).order_by(jobs.c.line).limit(limit)
-    if states:
-        found = found.where(jobs.c.state.in_(states))
+    if wanted.states is not None:
+        found = found.where(jobs.c.state.in_(wanted.states))
+    if wanted.task is not None:
+        found = found.where(jobs.c.task == wanted.task)
+    if wanted.custom_id is not None:
+        found = found.where(jobs.c.custom_id == wanted.custom_id)
+    if wanted.error_type is not None:
+        found = found.where(failed, error_type == wanted.error_type)
     return [
         JobRow(
             id=row.id,
@@ -87,12 +92,12 @@ def _view(conn: Connection, row: Row[Any]) -> BatchView:
 
 
 def _problems(conn: Connection, batch_id: UUID) -> tuple[ProblemCount, ...]:
-    type_, title = (jobs.c.error[name].astext for name in ("type", "title"))
+    title = jobs.c.error["title"].astext
     first = func.min(jobs.c.line)
     counted = (
-        select(type_.label("type"), title.label("title"), func.count().label("failed"), first.label("line"))
-        .where(job_of(batch_id), jobs.c.state == State.FAILED)
-        .group_by(type_, title)
+        select(error_type.label("type"), title.label("title"), func.count().label("failed"), first.label("line"))
+        .where(job_of(batch_id), failed)
+        .group_by(error_type, title)
         .order_by(func.count().desc(), first)
         .limit(_MOST_PROBLEMS)
         .subquery()

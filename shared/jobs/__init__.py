@@ -45,7 +45,7 @@ from shared.jobs.runs import (
     take_in,
 )
 from shared.jobs.schedule import cancel, cancel_all, create, expire, require_room, sweep, withdraw_image, withdrawn
-from shared.jobs.views import get, get_conversation, get_page, get_version
+from shared.jobs.views import get, get_conversation, get_page, get_turns, get_version, require_conversation
 from shared.states import Outcome, Stage, State
 
 __all__ = [
@@ -85,9 +85,11 @@ __all__ = [
     "get",
     "get_conversation",
     "get_page",
+    "get_turns",
     "get_version",
     "give_back",
     "renew",
+    "require_conversation",
     "require_room",
     "results_of",
     "retry",

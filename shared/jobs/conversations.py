@@ -9,6 +9,7 @@ from shared.errors import Conflict, IdTaken, NotFound
 from shared.ids import uuid7
 from shared.jobs.records import NewJob, PastTurn
 from shared.jobs.schedule import create
+from shared.jobs.statements import turn_of
 from shared.states import State
 from shared.tables import LOCAL_OWNER, answers, conversations, images, jobs
 from shared.tasks import Ask
@@ -53,7 +54,7 @@ def add_turn(conn: Connection, conversation_id: UUID, new: NewJob) -> UUID:
         raise NotFound("conversation", conversation_id)
     if new.id is not None and conn.execute(select(jobs.c.id).where(jobs.c.id == new.id)).one_or_none() is not None:
         raise IdTaken("job", new.id)  # maybe the very turn that is not finished
-    mine = jobs.c.conversation_id == conversation_id
+    mine = turn_of(conversation_id)
     under_way = conn.execute(select(jobs.c.id).where(mine, jobs.c.finished_at.is_(None))).scalar()
     if under_way is not None:
         raise Conflict(

@@ -283,7 +283,7 @@ class JobFilter:
 
 @dataclass(frozen=True)
 class ConversationView:
-    """A conversation on one image; `turns` are its jobs, oldest first."""
+    """A conversation on one image; `turns` are the last 200 of its jobs, oldest first."""
 
     id: UUID
     image: ImageView

@@ -45,6 +45,11 @@ MESSAGE = (jobs.c.id, jobs.c.state, jobs.c.attempt, jobs.c.priority)
 """What `message_of` reads of a row."""
 
 
+def turn_of(conversation_id: UUID) -> ColumnElement[bool]:
+    """True of the conversation's jobs. The second half lets Postgres use the index of turns."""
+    return and_(jobs.c.conversation_id == conversation_id, jobs.c.turn.is_not(None))
+
+
 def message_of(row: Row[Any]) -> Message:
     """To start the job in the stage that it is in."""
     return Message(row.id, Stage(row.state), row.attempt, is_urgent(row.priority))

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, and_, bindparam, case, func, literal, null, select, tuple_
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
-from shared.errors import Problem
+from shared.errors import NotFound, Problem
 from shared.jobs.records import (
     ConversationView,
     Failure,
@@ -20,12 +20,13 @@ from shared.jobs.records import (
     Timing,
 )
 from shared.jobs.results import from_json, result_json
-from shared.jobs.statements import queued
+from shared.jobs.statements import queued, turn_of
 from shared.states import Outcome, Stage, State
 from shared.tables import conversations, images, jobs, stage_runs
 from shared.tasks import Ask
 
 _FARTHEST_POSITION = 10_000
+_LAST_TURNS = 200
 _IMAGE = [images.c[name] for name in ("object_key", "media_type", "width", "height", "deleted_at")]
 _ON_IMAGE = and_(images.c.id == jobs.c.image_id, images.c.owner_id == jobs.c.owner_id)
 _VERSION = [
@@ -110,7 +111,7 @@ def get_page(
 
 
 def get_conversation(conn: Connection, conversation_id: UUID, owner_id: UUID | None = None) -> ConversationView | None:
-    """The conversation with its turns; None when there is no such one. owner_id: as for `get`."""
+    """The conversation with its last turns; None when there is no such one. owner_id: as for `get`."""
     on_image = and_(images.c.id == conversations.c.image_id, images.c.owner_id == conversations.c.owner_id)
     whose = [] if owner_id is None else [conversations.c.owner_id == owner_id]
     row = conn.execute(
@@ -118,8 +119,23 @@ def get_conversation(conn: Connection, conversation_id: UUID, owner_id: UUID | N
     ).one_or_none()
     if row is None:
         return None
-    turns = conn.execute(select(jobs.c.id).where(jobs.c.conversation_id == conversation_id).order_by(jobs.c.turn))
-    return ConversationView(row.id, _image(row), row.created_at, tuple(turns.scalars()))
+    last = select(jobs.c.id).where(turn_of(conversation_id)).order_by(jobs.c.turn.desc()).limit(_LAST_TURNS)
+    turns = conn.execute(last).scalars().all()
+    return ConversationView(row.id, _image(row), row.created_at, tuple(reversed(turns)))
+
+
+def require_conversation(conn: Connection, conversation_id: UUID, owner_id: UUID) -> None:
+    """Raises NotFound where the owner has no such conversation."""
+    mine = conversations.c.id == conversation_id, conversations.c.owner_id == owner_id
+    if conn.execute(select(conversations.c.id).where(*mine)).one_or_none() is None:
+        raise NotFound("conversation", conversation_id)
+
+
+def get_turns(conn: Connection, conversation_id: UUID, after: int, limit: int) -> list[JobEntry]:
+    """The conversation's turns, oldest first, from the one behind number `after` on."""
+    mine = turn_of(conversation_id), jobs.c.turn > after
+    found = select(jobs, *_IMAGE).outerjoin(images, _ON_IMAGE).where(*mine)
+    return [_entry(row) for row in conn.execute(found.order_by(jobs.c.turn).limit(limit))]
 
 
 def _entry(row: Row[Any]) -> JobEntry:

@@ -80,6 +80,7 @@ from shared.schema.images import (
 from shared.schema.jobs import (
     Answer,
     Conversation,
+    ConversationLinks,
     ConversationRequest,
     GrowingText,
     Job,
@@ -136,6 +137,7 @@ __all__ = [
     "CaptionLine",
     "CaptionRequest",
     "Conversation",
+    "ConversationLinks",
     "ConversationRequest",
     "CreatedKey",
     "CreatedWebhook",

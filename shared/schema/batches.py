@@ -123,13 +123,14 @@ class BatchRequest(BatchOptions):
 
 
 class BatchProblem(Response):
-    """Jobs of a batch that failed alike; `detail` and `line` are those of the first."""
+    """Jobs of a batch that failed alike; `detail` and `line` are those of the first, and `url` lists them all."""
 
     type: str
     title: str
     jobs: int
     line: int
     detail: str
+    url: str
 
 
 class BatchLinks(Response):

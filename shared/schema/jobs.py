@@ -128,10 +128,16 @@ class ConversationRequest(Request):
     image_id: ImageId
 
 
+class ConversationLinks(Response):
+    self: str
+    turns: str = Field(description="all of them, page by page")
+
+
 class Conversation(Response):
-    """Turns on one image, oldest first; each is a job, to be asked for at its URL."""
+    """Turns on one image; each is a job, to be asked for at its URL."""
 
     id: UUID
     image: Image
     created_at: datetime
-    turns: list[str]
+    turns: list[str] = Field(description="URLs of the last 200, oldest first; `links.turns` has all of them")
+    links: ConversationLinks

@@ -34,7 +34,9 @@ def test_a_key_is_made_used_and_revoked(command, service, picture):
     listed = command("keys", "list", "--data", service.data)
     assert "laptop" in listed.out
     assert key["secret"] not in listed.out
-    assert command("keys", "revoke", "--data", service.data, key["id"]).code == 0
+    revoked = command("keys", "revoke", "--data", service.data, key["id"], "--json")
+    assert (revoked.code, json.loads(revoked.out)["id"]) == (0, key["id"])
+    assert "revoked" in command("keys", "revoke", "--data", service.data, key["id"]).out
     assert '"revoked_at":"2' in command("keys", "list", "--data", service.data, "--json").out
 
 
@@ -42,6 +44,8 @@ def test_limits_are_set_by_owner(command, service):
     assert command("keys", "create", "--data", service.data, "--owner", "a/b").code == 2
     assert command("keys", "create", "--data", service.data, "--owner", "carol smith").code == 0
     assert command("keys", "limits", "--data", service.data, "carol smith", "--queued-jobs", 5).code == 0
+    told = command("keys", "limits", "--data", service.data, "carol smith", "--queued-jobs", 7, "--json").out
+    assert json.loads(told) == {"requests_per_minute": None, "stored_bytes": None, "queued_jobs": 7}
     assert command("keys", "limits", "--data", service.data, "nobody").code == 2
 
 

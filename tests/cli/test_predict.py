@@ -52,8 +52,9 @@ def test_each_image_has_its_file_and_what_is_there_is_not_asked_again(on_service
 
 
 def test_captions_need_no_more_than_images(on_service, images, tmp_path):
-    run = on_service("predict", "--task", "caption", "--images", images, "--out", tmp_path / "out")
+    run = on_service("predict", "--task", "caption", "--images", images, "--out", tmp_path / "out", "--json")
     assert run.code == 0, run.err
+    assert json.loads(run.out) == {"out": str(tmp_path / "out"), "predicted": 2, "there": 0, "failed": 0}
     assert {entry["image_id"] for entry in written(tmp_path / "out")} == set(SIZES)
 
 

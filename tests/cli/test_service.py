@@ -161,6 +161,7 @@ def test_a_folder_becomes_a_dataset(glamm, picture, tmp_path):
 def test_ready_says_so(glamm, service):
     run = glamm("ready")
     assert (run.code, run.out) == (0, f"{service.url} is ready\n")
+    assert json.loads(glamm("ready", "--json").out)["status"] == "ready"
 
 
 def test_a_second_stack_on_the_same_data_is_refused(glamm, service):

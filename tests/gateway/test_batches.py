@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from services.gateway.app import create_app
 from services.gateway.manifest.lines import MAX_LINE_BYTES
 from shared import batches, jobs
-from shared.errors import InvalidInput
+from shared.errors import Expired, FeaturesLost, InvalidInput
 from shared.jobs import Result, Stage
 from shared.settings import Settings
 from shared.tables import LOCAL_OWNER, batch_errors, webhook_deliveries
@@ -460,6 +460,41 @@ async def test_failed_jobs_and_they_alone_are_retried(
     work_off(backstage)
     assert (await api.get(url)).json()["counts"]["succeeded"] == 3
     assert [line["line"] for line in lines_of(await api.get(f"{url}/results.jsonl"))] == [1, 2, 3]
+
+
+async def test_a_batchs_jobs_are_found_by_state_task_name_and_what_they_failed_with(
+    api: httpx.AsyncClient, backstage: Backstage
+) -> None:
+    image = await store(api)
+    tasks = ("gcg", "caption", "gcg", "caption", "gcg")
+    asked = [{"custom_id": f"job {n}", "image_id": image, "task": task} for n, task in enumerate(tasks, 1)]
+    url = (await submit(api, manifest(asked))).headers["Location"]
+    ids = [UUID(job["id"]) for job in (await api.get(f"{url}/jobs")).json()["jobs"]]
+    for line, error in ((1, Expired()), (2, Expired()), (5, Expired()), (4, FeaturesLost("grounding"))):
+        backstage.fail(backstage.start(ids[line - 1], Stage.VISION), error.to_problem())
+
+    async def lines(**query: Any) -> list[int]:
+        answer = await api.get(f"{url}/jobs", params=query)
+        assert answer.status_code == 200, answer.text
+        return [job["line"] for job in answer.json()["jobs"]]
+
+    expired = Expired().to_problem().type
+    assert await lines(task="caption") == [2, 4]
+    assert await lines(custom_id="job 3") == [3]
+    assert await lines(custom_id="job") == []
+    assert await lines(error_type=expired) == [1, 2, 5]
+    assert await lines(error_type=expired, task="caption") == [2]
+    assert await lines(error_type=expired, state="queued") == []
+    assert await lines(error_type="urn:glamm:problem:nothing") == []
+    assert await lines(state=["queued", "failed"], task="gcg", custom_id="job 5") == [5]
+    cursor = (await api.get(f"{url}/jobs", params={"error_type": expired, "limit": 2})).json()["next"]
+    assert await lines(error_type=expired, cursor=cursor) == [5]
+    problems = (await api.get(url)).json()["problems"]
+    found = [[job["line"] for job in (await api.get(problem["url"])).json()["jobs"]] for problem in problems]
+    assert found == [[1, 2, 5], [4]]
+    for query in ({"task": "paint"}, {"custom_id": ""}, {"custom_id": "a\0b"}, {"error_type": "a\0b"}):
+        refused = await api.get(f"{url}/jobs", params=query)
+        assert (refused.status_code, refused.json()["field"]) == (422, *query)
 
 
 async def test_results_come_page_after_page(api: httpx.AsyncClient, backstage: Backstage) -> None:

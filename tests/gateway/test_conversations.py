@@ -3,10 +3,15 @@
 import json
 from uuid import UUID
 
+import httpx
 import pytest
+from sqlalchemy import func, insert
 
+from shared import access, tables
+from shared.ids import uuid7
 from shared.jobs import Answer, Result
-from shared.schema import Conversation, Job, VqaAsked
+from shared.schema import Conversation, Job, JobPage, VqaAsked
+from shared.scopes import Scope
 
 pytestmark = pytest.mark.anyio
 
@@ -48,6 +53,47 @@ async def test_each_turn_is_a_job_that_knows_its_conversation(api, backstage, co
     assert seen.turns == [f"/jobs/{first.id}", f"/jobs/{second.id}"]
 
 
+async def test_turns_come_in_pages_the_oldest_first(api, backstage, conversation) -> None:
+    made = []
+    for _ in range(3):
+        turn = await take_turn(api, conversation, task="caption")
+        backstage.cancel(turn.id)
+        made.append(turn.id)
+    url = conversation.links.turns
+    first = JobPage.model_validate_json((await api.get(url, params={"limit": 2})).content)
+    assert ([job.id for job in first.jobs], [job.turn for job in first.jobs]) == (made[:2], [1, 2])
+    made.append((await take_turn(api, conversation, task="caption")).id)
+    last = JobPage.model_validate_json((await api.get(url, params={"limit": 2, "cursor": first.next})).content)
+    assert ([job.id for job in last.jobs], last.next) == (made[2:], None)
+    (shown,) = (await api.get(url, params={"limit": 1})).json()["jobs"]
+    whole = (await api.get(f"/jobs/{made[0]}")).json()
+    assert shown == {name: whole[name] for name in shown}
+    for query, field in (({"limit": 0}, "limit"), ({"cursor": "next"}, "cursor")):
+        refused = await api.get(url, params=query)
+        assert (refused.status_code, refused.json()["field"]) == (422, field)
+
+
+async def test_a_long_conversation_shows_its_last_turns_and_pages_have_all(api, backstage, conversation) -> None:
+    row = {"conversation_id": conversation.id, "image_id": conversation.image.id, "owner_id": tables.LOCAL_OWNER}
+    turns = [{**row, "id": uuid7(), "turn": turn} for turn in range(1, 204)]
+    with backstage.engine.begin() as connection:
+        done = {"task": "caption", "state": "canceled", "finished_at": func.now(), "expires_at": func.now()}
+        connection.execute(insert(tables.jobs).values(done), turns)
+    seen = Conversation.model_validate_json((await api.get(conversation.links.self)).content)
+    assert seen.turns == [f"/jobs/{turn['id']}" for turn in turns[3:]]
+    first = JobPage.model_validate_json((await api.get(seen.links.turns, params={"limit": 200})).content)
+    rest = JobPage.model_validate_json((await api.get(seen.links.turns, params={"cursor": first.next})).content)
+    assert [job.id for job in first.jobs + rest.jobs] == [turn["id"] for turn in turns]
+
+
+async def test_the_turns_of_another_owner_are_not_there(app, backstage, conversation) -> None:
+    with backstage.engine.begin() as connection:
+        _, secret = access.create_key(connection, "bob", [Scope.READ])
+    headers = {"Authorization": f"Bearer {secret}"}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://g", headers=headers) as bob:
+        assert (await bob.get(conversation.links.turns)).status_code == 404
+
+
 async def test_a_turn_during_another_is_told_what_to_wait_for(api, conversation) -> None:
     first = await take_turn(api, conversation, task="caption")
     answer = await api.post(f"/conversations/{conversation.id}/turns", json={"task": "caption"})
@@ -87,6 +133,7 @@ async def test_an_unknown_image_is_nothing_to_delete(api) -> None:
 async def test_an_unknown_conversation_is_not_found(api) -> None:
     for answer in (
         await api.get(f"/conversations/{UNKNOWN}"),
+        await api.get(f"/conversations/{UNKNOWN}/turns"),
         await api.post(f"/conversations/{UNKNOWN}/turns", json={"task": "caption"}),
     ):
         assert (answer.status_code, answer.json()["type"]) == (404, "urn:glamm:problem:not-found")

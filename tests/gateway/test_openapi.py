@@ -30,6 +30,7 @@ ROUTES = {
     ("get", "/jobs/{job_id}/overlay.png"): _GUARDED | {"200", "304", "404", "409", "422", "503"},
     ("post", "/conversations"): _GUARDED | {"201", "409", "413", "415", "422", "503"},
     ("get", "/conversations/{conversation_id}"): _GUARDED | {"200", "404", "422", "503"},
+    ("get", "/conversations/{conversation_id}/turns"): _GUARDED | {"200", "404", "422", "503"},
     ("post", "/conversations/{conversation_id}/turns"): _GUARDED
     | {"200", "202", "404", "409", "413", "415", "422", "503"},
     ("post", "/batches"): _GUARDED | {"201", "409", "413", "415", "422", "503"},

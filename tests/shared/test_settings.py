@@ -67,6 +67,13 @@ def test_settings_do_not_change() -> None:
         ("GLAMM_DTYPE", "int8"),
         ("GLAMM_DATABASE_URL", "sqlite://"),
         ("GLAMM_S3_ENDPOINT", "http://localhost:9000"),
+        ("GLAMM_S3_BUCKET", "Photos"),
+        ("GLAMM_S3_BUCKET", "photos..june"),
+        ("GLAMM_IMPORT_BUCKETS", "photos,s3://archive"),
+        ("GLAMM_IMPORT_BUCKETS", "photos/june"),
+        ("GLAMM_IMPORT_BUCKETS", "a"),
+        ("GLAMM_IMPORT_BUCKETS", "photos-.june"),
+        ("GLAMM_IMPORT_BUCKETS", "192.168.0.1"),
         ("GLAMM_S3_PUBLIC_ENDPOINT", "https://objects.example"),
         ("GLAMM_UPLOAD_TTL_SECONDS", "3600"),
         ("GLAMM_IMAGE_RETENTION_DAYS", "0"),
@@ -95,6 +102,19 @@ def test_a_process_with_wrong_settings_says_so_in_one_line_without_the_value() -
     assert done.stderr.count("\n") == 1
     assert "GLAMM_DATABASE_URL" in done.stderr
     assert "hunter2" not in done.stderr
+
+
+def test_a_process_that_is_to_read_what_is_no_bucket_says_so_in_one_line() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "services.gateway"],
+        env={"GLAMM_IMPORT_BUCKETS": "photos,My_Photos", "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "'My_Photos' is no name of a bucket" in done.stderr
+    assert "Correct or unset GLAMM_IMPORT_BUCKETS." in done.stderr
 
 
 def test_buckets_stand_between_commas_and_the_services_own_is_none_of_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,7 @@ def submit(place: Place, lines: Sequence[Line]) -> list[JobView]:
     created = []
     asyncio.run(create())
     with place.database.begin() as conn:
-        rows = batches.jobs_page(conn, created[0], 0, len(lines))
+        rows = batches.jobs_page(conn, created[0], batches.RowFilter(), len(lines))
     return [place.finished(row.id) for row in rows]
 
 
@@ -55,12 +55,15 @@ def declare(place: Place, data: bytes, said: bytes) -> str:
 
 @pytest.mark.usefixtures("scheduler")
 def test_images_of_a_bucket_and_uploads_become_images(place: Place, worker: StartWorker) -> None:
-    worker()
-    bucket = f"photos-{uuid4().hex}"
+    bucket, closed = f"photos-{uuid4().hex}", f"photos-{uuid4().hex}"
+    worker(import_buckets=bucket)
     photos = place.objects.of(bucket)
     photos.ensure_bucket()
     picture, other = place.picture(1), place.picture(2)
     photos.put("a/1.png", picture, PNG)
+    elsewhere = place.objects.of(closed)
+    elsewhere.ensure_bucket()
+    elsewhere.put("a/1.png", place.picture(5), PNG)
     photos.put("a/broken.png", picture[: len(picture) // 2], PNG)
     uploaded = declare(place, other, other)
     boxed = Ask(Task.REGION_CAPTION, boxes=((0.0, 0.0, 81.0, 60.0),))
@@ -73,9 +76,10 @@ def test_images_of_a_bucket_and_uploads_become_images(place: Place, worker: Star
             Line(4, "missing", None, f"s3://{bucket}/a/none.png", Ask(Task.GCG)),
             Line(5, "boxed", None, f"s3://{bucket}/a/1.png", boxed),
             Line(6, "upload", uploaded, None, Ask(Task.GCG)),
+            Line(7, "closed", None, f"s3://{closed}/a/1.png", Ask(Task.GCG)),
         ],
     )
-    first, again, broken, missing, boxed_job, upload = views
+    first, again, broken, missing, boxed_job, upload, shut = views
     for view, data in ((first, picture), (again, picture), (upload, other)):
         assert view.state is State.SUCCEEDED, view.error
         assert view.image is not None
@@ -84,12 +88,15 @@ def test_images_of_a_bucket_and_uploads_become_images(place: Place, worker: Star
     assert first.source == f"s3://{bucket}/a/1.png"
     assert photos.get("a/1.png") == picture, "what others keep in their bucket stays there"
     assert not place.objects.exists(upload_key_of(uploaded, LOCAL_OWNER))
-    for view, field in ((broken, "s3_uri"), (boxed_job, "boxes[0]"), (missing, None)):
+    for view, field in ((broken, "s3_uri"), (boxed_job, "boxes[0]"), (missing, None), (shut, "s3_uri")):
         assert view.state is State.FAILED
         assert view.error is not None
         assert (view.error.problem.field, view.error.attempt) == (field, 1)
     assert missing.error is not None
     assert "a/none.png" in missing.error.problem.detail
+    assert shut.error is not None
+    assert shut.image is None
+    assert f"no longer read the bucket {closed}" in shut.error.problem.detail
 
 
 @pytest.mark.usefixtures("scheduler")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from shared import access, intake, jobs, limits
-from shared.errors import NotFound
+from shared.errors import InvalidInput, NotFound
 from shared.features import GLOBAL, LEVELS, SAM, FeatureStore, region_part
 from shared.images import decode
 from shared.jobs import Message, Run, Stage, Timing
@@ -54,12 +54,13 @@ class VisionWork(Work[VisionItem, Encoded, None]):
         self._image_limits = limits.of_images(settings)
         self._request_limits = limits.of_requests(settings)
         self._most_stored = settings.max_stored_bytes
+        self._buckets = settings.import_buckets
 
     def take_in(self, run: Run, transactions: Transactions) -> Run:
         """Jobs of a batch may be on images that were only named: the first to come makes them the owner's.
 
-        Raises what `intake.take_in` does, InvalidInput for boxes that leave the image, and CancelledError where the job
-        was taken away meanwhile.
+        Raises what `intake.take_in` does, InvalidInput for boxes that leave the image or a bucket that was closed, and
+        CancelledError where the job was taken away meanwhile.
         """
         if run.image is not None or run.source is None:
             return run
@@ -73,6 +74,13 @@ class VisionWork(Work[VisionItem, Encoded, None]):
     def _stored(self, run: Run, source: str, transactions: Transactions) -> ImageRow:
         bucket, key = split(source)
         if bucket is not None:
+            if bucket not in self._buckets:
+                # The gateway let it in, so its operator has closed it since.
+                raise InvalidInput(
+                    "s3_uri",
+                    f"The service may no longer read the bucket {bucket}.",
+                    "Upload the image, or have the operator open the bucket to the vision workers, then retry the job.",
+                )
             most = transactions.run(lambda conn: access.limits_of(conn, run.owner_id)).stored_bytes
             most = self._most_stored if most is None else most
             elsewhere = intake.Source(self._objects.of(bucket), key, "s3_uri", most_stored=most)

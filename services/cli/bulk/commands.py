@@ -1,4 +1,4 @@
-"""The commands for batches: `submit`, `ps`, `watch`, `results`, `show`, `pause`, `resume`, `retry`, `cancel`."""
+"""The commands for batches, from `submit`, `ps` and `jobs` to `results` and `cancel`, and `show` for one job."""
 
 import json
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from services.cli.bulk.formats import Format
 from services.cli.options import UP_DATA, ApiKey, AsJson, Data, Url
 from shared.errors import InvalidInput
 from shared.priority import Priority
+from shared.states import State
 from shared.tasks import Task
 
 if TYPE_CHECKING:
@@ -130,6 +131,50 @@ def ps(
         made = f"{batch.created_at.astimezone():%Y-%m-%d %H:%M}"
         table.add_row(str(batch.id), Text(batch.name), made, batch.priority, watching.line(batch))
     Console().print(table)
+
+
+@app.command()
+def jobs(
+    batch_id: BatchId,
+    url: Url = None,
+    api_key: ApiKey = None,
+    data: Data = UP_DATA,
+    state: Annotated[list[State] | None, typer.Option(help="In this state. Repeatable, for any of several.")] = None,
+    task: Annotated[Task | None, typer.Option(help="Of this task.")] = None,
+    custom_id: Annotated[str | None, typer.Option(help="The one that you call so.")] = None,
+    error: Annotated[
+        str | None,
+        typer.Option(metavar="PROBLEM", help="Failed with this one, by its name in `glamm watch` or its type."),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="So many at most.")] = 100,
+    as_json: AsJson = False,
+) -> None:
+    """List jobs of a batch, in the order of its manifest."""
+    from itertools import islice
+
+    from rich.console import Console
+
+    from services.cli import locate
+    from services.cli.bulk import listing
+    from services.cli.terminal import say
+
+    with locate.client(url, api_key, data) as client:
+        failed_by = None if error is None else listing.error_type(error, client.batch(batch_id).problems)
+        wanted = client.batch_jobs(
+            batch_id,
+            state=tuple(state or ()),
+            task=task,
+            custom_id=custom_id,
+            error_type=failed_by,
+            limit=min(limit + 1, 200),
+        )
+        found = list(islice(wanted, limit + 1))
+    for job in found[:limit] if as_json else ():
+        print(job.model_dump_json())
+    if not as_json:
+        Console().print(listing.table(found[:limit]))
+    if len(found) > limit:
+        say(Console(stderr=True), f"There are more than {limit:,}: --limit shows more of them.", style="yellow")
 
 
 @app.command()

@@ -20,7 +20,7 @@ from shared.states import State
 LOOK_SECONDS = 1.0
 LINE_SECONDS = 10.0
 
-_STYLES = {State.SUCCEEDED: "green", State.FAILED: "red", State.CANCELED: "yellow"}
+STYLES = {State.SUCCEEDED: "green", State.FAILED: "red", State.CANCELED: "yellow"}
 
 
 class View(Protocol):
@@ -85,7 +85,7 @@ def _pace(batch: schema.Batch) -> list[str]:
 
 def _picture(batch: schema.Batch) -> RenderableType:
     counts = Table(*(state.value for state in State), box=None, header_style="dim", padding=(0, 2, 0, 0))
-    counts.add_row(*(Text(f"{batch.counts[state]:,}", style=_STYLES.get(state, "")) for state in State))
+    counts.add_row(*(Text(f"{batch.counts[state]:,}", style=STYLES.get(state, "")) for state in State))
     heading = Text(batch.name or str(batch.id), style="bold").append(f"  {line(batch)}", style="default")
     bar = ProgressBar(total=1.0, completed=batch.progress, width=48)
     table = faults(batch)

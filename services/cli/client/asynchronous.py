@@ -11,6 +11,7 @@ import httpx
 
 from services.cli.client.connecting import connected
 from services.cli.client.errors import refusal, unreachable
+from services.cli.client.fronts import Awaited
 from services.cli.client.operations import Operations
 from services.cli.client.pieces import Cutter
 from services.cli.client.requests import Data, File, Json
@@ -23,7 +24,7 @@ T = TypeVar("T")
 Item = TypeVar("Item")
 
 
-class AsyncGlammClient(Operations):
+class AsyncGlammClient(Operations, Awaited):
     """One service at one URL, for one event loop. Its arguments and methods are those of `GlammClient`."""
 
     def __init__(self, url: str, *, api_key: str | None = None, patience: float = 30.0, timeout: float = 60.0) -> None:

@@ -10,6 +10,7 @@ import httpx
 
 from services.cli.client.connecting import connected
 from services.cli.client.errors import refusal, unreachable
+from services.cli.client.fronts import Blocking
 from services.cli.client.operations import Operations
 from services.cli.client.pieces import Cutter
 from services.cli.client.requests import Data, File, Json
@@ -20,7 +21,7 @@ T = TypeVar("T")
 Item = TypeVar("Item")
 
 
-class GlammClient(Operations):
+class GlammClient(Operations, Blocking):
     """One service at one URL. Safe to share between threads.
 
     `patience` is how many seconds a call keeps trying while the service is out of reach or asks to come back later.

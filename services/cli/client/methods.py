@@ -6,21 +6,18 @@
 import functools
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, cast, overload
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast, overload
 from uuid import uuid4
 
 import httpx
 from pydantic import BaseModel, ValidationError
 
 from services.cli.client.errors import Unreachable
+from services.cli.client.fronts import Awaited, Blocking, Front
 from services.cli.client.pieces import Cutter
 from services.cli.client.requests import Body, Request, filled
 from services.cli.client.steps import Send, Steps, patiently
 from shared.version import VERSION
-
-if TYPE_CHECKING:
-    from services.cli.client.asynchronous import AsyncGlammClient
-    from services.cli.client.blocking import GlammClient
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,13 +26,6 @@ Item = TypeVar("Item")
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 """Goes with every POST that would do something twice, so that the service can tell its repetitions."""
-
-
-class Front(Protocol):
-    """What a call needs to know of the client that makes it. patience: seconds for which it keeps trying."""
-
-    url: str
-    patience: float
 
 
 class Composed(Generic[P, T]):
@@ -48,9 +38,9 @@ class Composed(Generic[P, T]):
     @overload
     def __get__(self, client: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, client: "GlammClient", owner: type) -> Callable[P, T]: ...
+    def __get__(self, client: Blocking, owner: type) -> Callable[P, T]: ...
     @overload
-    def __get__(self, client: "AsyncGlammClient", owner: type) -> Callable[P, Awaitable[T]]: ...
+    def __get__(self, client: Awaited, owner: type) -> Callable[P, Awaitable[T]]: ...
 
     def __get__(self, client: Any, owner: type) -> Any:
         if client is None:
@@ -146,9 +136,9 @@ class Streamed(Generic[P, Item]):
     @overload
     def __get__(self, client: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, client: "GlammClient", owner: type) -> Callable[P, Iterator[Item]]: ...
+    def __get__(self, client: Blocking, owner: type) -> Callable[P, Iterator[Item]]: ...
     @overload
-    def __get__(self, client: "AsyncGlammClient", owner: type) -> Callable[P, AsyncIterator[Item]]: ...
+    def __get__(self, client: Awaited, owner: type) -> Callable[P, AsyncIterator[Item]]: ...
 
     def __get__(self, client: Any, owner: type) -> Any:
         if client is None:
@@ -169,9 +159,9 @@ class Paged(Generic[P, Item]):
     @overload
     def __get__(self, client: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, client: "GlammClient", owner: type) -> Callable[P, Iterator[Item]]: ...
+    def __get__(self, client: Blocking, owner: type) -> Callable[P, Iterator[Item]]: ...
     @overload
-    def __get__(self, client: "AsyncGlammClient", owner: type) -> Callable[P, AsyncIterator[Item]]: ...
+    def __get__(self, client: Awaited, owner: type) -> Callable[P, AsyncIterator[Item]]: ...
 
     def __get__(self, client: Any, owner: type) -> Any:
         if client is None:

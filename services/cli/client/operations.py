@@ -166,7 +166,13 @@ class Operations:
 
     @operation("GET", "/conversations/{conversation_id}", schema.Conversation)
     def conversation(self, conversation_id: UUID) -> None:
-        """A conversation's image and the URLs of its turns."""
+        """A conversation's image and the URLs of its turns, of the last 200 if it has more."""
+
+    @operation("GET", "/conversations/{conversation_id}/turns", schema.JobPage, query=("cursor", "limit"))
+    def list_turns(self, conversation_id: UUID, *, cursor: str | None = None, limit: int | None = None) -> None:
+        """A page of a conversation's turns, oldest first, without their results."""
+
+    turns = Paged(list_turns, lambda page: page.jobs)
 
     @operation("POST", "/conversations/{conversation_id}/turns", schema.Job)
     def take_turn(
@@ -209,11 +215,27 @@ class Operations:
     def batch(self, batch_id: UUID) -> None:
         """How far a batch is: its jobs by state, how fast it goes, and why jobs failed."""
 
-    @operation("GET", "/batches/{batch_id}/jobs", schema.BatchJobs, query=("state", "cursor", "limit"))
+    @operation(
+        "GET",
+        "/batches/{batch_id}/jobs",
+        schema.BatchJobs,
+        query=("state", "task", "custom_id", "error_type", "cursor", "limit"),
+    )
     def list_batch_jobs(
-        self, batch_id: UUID, *, state: Iterable[State] = (), cursor: str | None = None, limit: int | None = None
+        self,
+        batch_id: UUID,
+        *,
+        state: Iterable[State] = (),
+        task: Task | None = None,
+        custom_id: str | None = None,
+        error_type: str | None = None,
+        cursor: str | None = None,
+        limit: int | None = None,
     ) -> None:
-        """A page of a batch's jobs in the order of its manifest, of some states alone where they are named."""
+        """A page of a batch's jobs in the order of its manifest; of some alone where that is said.
+
+        `error_type` is that of the batch's `problems`.
+        """
 
     batch_jobs = Paged(list_batch_jobs, lambda page: page.jobs)
 

@@ -28,6 +28,7 @@ from shared.access import Principal
 from shared.errors import InvalidInput, UnsupportedMedia
 from shared.logs import get_logger
 from shared.states import State
+from shared.tasks import Task
 
 router = APIRouter(tags=["batches"])
 log = get_logger(__name__)
@@ -142,16 +143,25 @@ async def list_batch_jobs(
     request: Request,
     gateway: Current,
     caller: Reader,
-    state: Annotated[list[State] | None, Query(description="only jobs in this state; repeatable")] = None,
+    state: Annotated[list[State] | None, Query(description="in this state; may be repeated for any of several")] = None,
+    task: Annotated[Task | None, Query(description="of this task")] = None,
+    custom_id: Annotated[schema.CustomId | None, Query(description="that you call so; one of a batch at most")] = None,
+    error_type: Annotated[
+        str | None,
+        Query(
+            max_length=200, pattern=r"^[^\x00]*$", description="failed with this type of problem, as `problems` has it"
+        ),
+    ] = None,
     cursor: paging.Cursor = None,
     limit: paging.Limit = paging.LIMIT,
 ) -> schema.BatchJobs:
     """The jobs of a batch in the order of its manifest, without their results."""
     after = paging.behind(cursor, paging.number) or 0
+    wanted = batches.RowFilter(None if state is None else tuple(state), task, custom_id, error_type)
 
     def read_page(connection: Connection) -> list[batches.JobRow]:
         batches.require(connection, batch_id, caller.owner_id)
-        return batches.jobs_page(connection, batch_id, after, limit + 1, state or ())
+        return batches.jobs_page(connection, batch_id, wanted, limit + 1, after)
 
     async with gateway.engine.connect() as connection:
         found = await connection.run_sync(read_page)

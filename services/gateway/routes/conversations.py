@@ -9,13 +9,13 @@ from fastapi import APIRouter, Depends, Request, Response, status
 from pydantic import ValidationError
 from sqlalchemy import Connection
 
-from services.gateway import examples, openapi, storage
+from services.gateway import examples, openapi, paging, storage
 from services.gateway.body import read_ask, read_json
 from services.gateway.callers import Reader, Writer
 from services.gateway.errors import from_pydantic
 from services.gateway.gateway import Current, Gateway
 from services.gateway.preferences import PreferredWait, waited
-from services.gateway.presentation import conversation_json, job_json
+from services.gateway.presentation import conversation_json, job_json, job_summary_json
 from services.gateway.repeatable import NewId, repeatable
 from services.gateway.submissions import new_job, require_same
 from shared import jobs, schema
@@ -74,8 +74,33 @@ async def begin_conversation(
 async def get_conversation(
     conversation_id: ConversationId, request: Request, gateway: Current, caller: Reader
 ) -> schema.Conversation:
-    """A conversation's image and the URLs of its turns."""
+    """A conversation's image and the URLs of its turns, of the last 200 if it has more."""
     return conversation_json(await _conversation(gateway, caller, conversation_id), request.scope["root_path"])
+
+
+@router.get(
+    "/conversations/{conversation_id}/turns",
+    responses={200: openapi.example("A page", examples.TURN_PAGE), **openapi.guarded(404, 422, 503)},
+)
+async def list_turns(
+    conversation_id: ConversationId,
+    request: Request,
+    gateway: Current,
+    caller: Reader,
+    cursor: paging.Cursor = None,
+    limit: paging.Limit = paging.LIMIT,
+) -> schema.JobPage:
+    """The turns of a conversation, oldest first, page by page, without their stages and results."""
+    after = paging.behind(cursor, paging.number) or 0
+
+    def read_page(connection: Connection) -> list[jobs.JobEntry]:
+        jobs.require_conversation(connection, conversation_id, caller.owner_id)
+        return jobs.get_turns(connection, conversation_id, after, limit + 1)
+
+    async with gateway.engine.connect() as connection:
+        found = await connection.run_sync(read_page)
+    root, (page, following) = request.scope["root_path"], paging.cut(found, limit, lambda turn: (turn.turn,))
+    return schema.JobPage(jobs=[job_summary_json(turn, root) for turn in page], next=following)
 
 
 @router.post(

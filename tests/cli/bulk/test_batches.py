@@ -1,4 +1,4 @@
-"""`ps`, `results`, `show`, `pause`, `resume`, `retry`, `cancel` and the shell's completion."""
+"""`ps`, `jobs`, `results`, `show`, `pause`, `resume`, `retry`, `cancel` and the shell's completion."""
 
 import json
 import os
@@ -35,6 +35,28 @@ def test_batches_are_listed_the_newest_first(glamm, batch, photos) -> None:
     assert [json.loads(line)["id"] for line in lines] == [newer, batch]
     assert [json.loads(line)["id"] for line in glamm("ps", "--json", "--limit", 1).out.splitlines()] == [newer]
     assert batch in glamm("ps").out
+
+
+def test_jobs_of_a_batch_are_listed_by_what_they_are_and_why_they_failed(glamm, gateway, client, batch) -> None:
+    gateway.work("b.png")
+
+    def names(*options: object) -> list[str]:
+        run = glamm("jobs", batch, "--json", *options)
+        assert run.code == 0, run.err
+        return [json.loads(line)["custom_id"] for line in run.out.splitlines()]
+
+    assert names() == ["a.png", "b.png", "more/a.png", "more/b.png"]
+    assert names("--state", "failed", "--state", "canceled") == ["b.png"]
+    assert names("--custom-id", "more/a.png", "--task", "gcg") == ["more/a.png"]
+    assert names("--task", "vqa") == []
+    (problem,) = client.batch(batch).problems
+    assert problem.title in glamm("watch", batch).out
+    for error in (problem.title, problem.type, "unavailable"):
+        assert names("--error", error) == ["b.png"]
+    assert names("--error", "Out of luck") == []
+    run = glamm("jobs", batch, "--limit", 2)
+    assert (run.code, "b.png" in run.out, "more/a.png" in run.out) == (0, True, False)
+    assert "--limit" in run.err
 
 
 def test_results_and_errors_are_fetched_whole(glamm, gateway, batch, tmp_path) -> None:

@@ -141,6 +141,8 @@ def test_a_conversation_has_turns(client, image) -> None:
     talk = client.begin_conversation(image)
     turn = client.take_turn(talk.id, Ask(Task.CAPTION))
     assert client.conversation(talk.id).turns == [f"/jobs/{turn.id}"]
+    assert [job.id for job in client.turns(talk.id, limit=1)] == [turn.id]
+    assert client.list_turns(talk.id).next is None
 
 
 def test_a_batch_comes_from_a_manifest_and_is_read_page_by_page(client, gateway, manifest) -> None:
@@ -152,6 +154,9 @@ def test_a_batch_comes_from_a_manifest_and_is_read_page_by_page(client, gateway,
     gateway.work("job 3")
     failed = client.batch_jobs(batch.id, state=[State.FAILED, State.CANCELED])
     assert [job.custom_id for job in failed] == ["job 3"]
+    (problem,) = client.batch(batch.id).problems
+    assert [job.custom_id for job in client.batch_jobs(batch.id, error_type=problem.type)] == ["job 3"]
+    assert [job.line for job in client.batch_jobs(batch.id, custom_id="job 1", task=Task.GCG)] == [2]
     assert [json.loads(line)["line"] for line in client.results(batch.id)] == [1, 2, 3, 5]
     assert [json.loads(line)["custom_id"] for line in client.errors(batch.id)] == ["job 3"]
     assert client.batch(batch.id).state == "finished"

@@ -1,8 +1,10 @@
 """Each operation of the gateway's OpenAPI document is a method of both clients, and the same as it."""
 
+import ast
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from graphlib import TopologicalSorter
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from pydantic import BaseModel
 
+from services.cli import client
 from services.cli.client import AsyncGlammClient, GlammClient
 from services.cli.client.methods import IDEMPOTENCY_KEY, Operation, Streamed
 from services.cli.client.operations import Operations
@@ -94,6 +97,20 @@ def described(document: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
     }
+
+
+def test_modules_of_the_client_name_each_other_in_no_circle() -> None:
+    package = "services.cli.client."
+    modules = {path.stem: ast.parse(path.read_text()) for path in Path(client.__file__).parent.glob("[!_]*.py")}
+    named = {
+        name: [
+            (statement.module or "").removeprefix(package)
+            for statement in ast.walk(tree)
+            if isinstance(statement, ast.ImportFrom) and (statement.module or "").startswith(package)
+        ]
+        for name, tree in modules.items()
+    }
+    assert set(TopologicalSorter(named).static_order()) == set(modules)
 
 
 def one(document: dict[str, Any], name: str) -> dict[str, Any]:
