@@ -58,9 +58,7 @@ class Ask:
 
     def inputs(self) -> dict[str, Any]:
         """What there is besides the task, as JSON."""
-        fields = dataclasses.asdict(self)
-        del fields["task"]
-        return {name: value for name, value in fields.items() if value}
+        return {name: value for name in _INPUTS if (value := getattr(self, name))}
 
     def about(self, answers: int) -> list[tuple[str | None, Box | None]]:
         """What each of that many answers is about: an expression, a region, or neither for the whole image."""
@@ -80,6 +78,9 @@ class Ask:
             expressions=tuple(inputs.get("expressions", ())),
             phrases=tuple(inputs.get("phrases", ())),
         )
+
+
+_INPUTS = tuple(field.name for field in dataclasses.fields(Ask) if field.name != "task")
 
 
 def validate(ask: Ask, width: int, height: int, limits: Limits | None = None) -> None:

@@ -3,7 +3,7 @@
 from shared.batches.creation import INCOMING, MOST_INVALID, create, too_many_invalid
 from shared.batches.moves import cancel, pause, resume, retry, work_off
 from shared.batches.records import BatchView, JobRow, Line, LineFault, NewBatch, ProblemCount, RowFilter
-from shared.batches.results import Position, error_lines, result_lines
+from shared.batches.results import Page, error_pages, page_lines, result_pages
 from shared.batches.views import get, jobs_page, page, require
 
 __all__ = [
@@ -14,18 +14,19 @@ __all__ = [
     "Line",
     "LineFault",
     "NewBatch",
-    "Position",
+    "Page",
     "ProblemCount",
     "RowFilter",
     "cancel",
     "create",
-    "error_lines",
+    "error_pages",
     "get",
     "jobs_page",
     "page",
+    "page_lines",
     "pause",
     "require",
-    "result_lines",
+    "result_pages",
     "resume",
     "retry",
     "too_many_invalid",

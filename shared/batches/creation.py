@@ -104,22 +104,19 @@ def _create(conn: Connection, new: NewBatch, before: Sequence[LineFault]) -> UUI
     conn.execute(insert(batches).values(**values, **made_by, expires_at=now + new.ttl))
     if faults:
         conn.execute(insert(batch_errors), [_fault_row(batch_id, fault) for fault in faults])
-    first = conn.execute(
+    conn.execute(
         text(
             """
-            WITH created AS (
-                INSERT INTO jobs
-                    (id, image_id, source, task, inputs, priority, expires_at, owner_id, batch_id, line, custom_id)
-                SELECT incoming.id, image_id, source, task, inputs, batches.priority, batches.expires_at,
-                       batches.owner_id, batches.id, line, custom_id
-                FROM incoming CROSS JOIN batches WHERE batches.id = :batch ORDER BY line
-                RETURNING id, line
-            )
-            SELECT id FROM created ORDER BY line LIMIT 1
+            INSERT INTO jobs
+                (id, image_id, source, task, inputs, priority, expires_at, owner_id, batch_id, line, custom_id)
+            SELECT incoming.id, image_id, source, task, inputs, batches.priority, batches.expires_at,
+                   batches.owner_id, batches.id, line, custom_id
+            FROM incoming CROSS JOIN batches WHERE batches.id = :batch ORDER BY line
             """
         ),
         {"batch": batch_id},
-    ).scalar_one()
+    )
+    first = conn.execute(text("SELECT id FROM incoming ORDER BY line LIMIT 1")).scalar_one()
     # Of one, for all: whoever hears it looks for whatever is queued.
     notify(conn, first, State.QUEUED.value)
     return batch_id

@@ -1,9 +1,10 @@
 """What came of a batch, as lines of JSON that the database writes itself: page after page, in constant memory.
 
-A page is a query of its own, so a client that reads slowly keeps no transaction open; what finishes behind the reader
-is in the next reading.
+A page is a query of its own, so a client that reads slowly keeps no transaction open; what finishes meanwhile is in the
+next reading. Several pages may be read at once.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -13,6 +14,23 @@ from shared.states import State
 
 _PAGE = 1000
 
+
+def _object(**fields: str) -> str:
+    """SQL for the text of a JSON object, of SQL for its fields' JSON; what is NULL is null.
+
+    Put together, since json_build_object finds out the types of its arguments every time: it takes half as long again.
+    """
+    written = " || ',' || ".join(
+        f"""'"{name}":' || coalesce(({value})::text, 'null')""" for name, value in fields.items()
+    )
+    return f"('{{' || {written} || '}}')"
+
+
+def _array(*values: str) -> str:
+    """Likewise, of an array; NULL where one of them is."""
+    return f"""('[' || {" || ',' || ".join(values)} || ']')"""
+
+
 # The request as the API shows it, but for fields that were left out.
 _REQUEST = """
     jsonb_build_object('task', jobs.task) || CASE jobs.task
@@ -20,34 +38,50 @@ _REQUEST = """
         WHEN 'ground' THEN jobs.inputs - 'prompt' || jsonb_build_object('caption', jobs.inputs -> 'prompt')
         ELSE jobs.inputs END
 """
-_JOB = f"""
-    'line', jobs.line, 'custom_id', jobs.custom_id, 'id', jobs.id, 'state', jobs.state, 'image_id', jobs.image_id,
-    'source', jobs.source, 'request', {_REQUEST}
+_JOB = {
+    "line": "jobs.line",
+    "custom_id": "to_json(jobs.custom_id)",
+    "id": "to_json(jobs.id)",
+    "state": "to_json(jobs.state)",
+    "image_id": "to_json(jobs.image_id)",
+    "source": "to_json(jobs.source)",
+    "request": _REQUEST,
+}
+_IMAGE = f"""
+    SELECT {_object(id="to_json(id)", width="width", height="height", media_type="to_json(media_type)")}
+    FROM images WHERE id = jobs.image_id AND owner_id = jobs.owner_id
 """
+_ANSWER = _object(
+    text="to_json(answer.text)",
+    span=_array("start", "start + char_length(answer.text)"),
+    expression="CASE jobs.task WHEN 'refseg' THEN jobs.inputs -> 'expressions' -> n END",
+    box="CASE jobs.task WHEN 'region_caption' THEN jobs.inputs -> 'boxes' -> n END",
+    phrases="""
+        SELECT '[' || coalesce(string_agg(phrases.n::text, ',' ORDER BY phrases.n), '') || ']' FROM phrases
+        WHERE phrases.job_id = jobs.id AND phrases.answer = answer.n
+    """,
+)
+_PHRASE = _object(
+    n="n",
+    text="to_json(phrases.text)",
+    span=_array("said.starts[answer + 1] + span_start", "said.starts[answer + 1] + span_end"),
+    mask=_object(size=_array("height", "width"), counts="to_json(rle_counts)"),
+    box="to_json(box)",
+    area="to_json(area)",
+    score="to_json(score)",
+)
+_RESULT = _object(
+    text="to_json(said.text)",
+    answers=_array("said.answers"),
+    phrases=_array("coalesce(found.phrases, '')"),
+    model="to_json(results.model_fingerprint)",
+)
 _RESULTS = f"""
-    SELECT jobs.line, json_build_object(
-        {_JOB},
-        'image', (
-            SELECT json_build_object('id', id, 'width', width, 'height', height, 'media_type', media_type)
-            FROM images WHERE id = jobs.image_id AND owner_id = jobs.owner_id
-        ),
-        'result', json_build_object(
-            'text', said.text, 'answers', said.answers, 'phrases', coalesce(found.phrases, '[]'),
-            'model', results.model_fingerprint
-        )
-    )::text
+    SELECT {_object(**_JOB, image=_IMAGE, result=_RESULT)}
     FROM jobs JOIN results ON results.job_id = jobs.id
     CROSS JOIN LATERAL (
         SELECT string_agg(answer.text, E'\n' ORDER BY n) AS text,
-            json_agg(json_build_object(
-                'text', answer.text,
-                'span', json_build_array(start, start + char_length(answer.text)),
-                'expression', CASE jobs.task WHEN 'refseg' THEN jobs.inputs -> 'expressions' -> n END,
-                'box', CASE jobs.task WHEN 'region_caption' THEN jobs.inputs -> 'boxes' -> n END,
-                'phrases', coalesce(
-                    (SELECT json_agg(phrases.n ORDER BY phrases.n) FROM phrases
-                     WHERE phrases.job_id = jobs.id AND phrases.answer = answer.n), '[]')
-            ) ORDER BY n) AS answers,
+            string_agg({_ANSWER}, ',' ORDER BY n) AS answers,
             array_agg(start ORDER BY n) AS starts
         FROM (
             SELECT n, text, sum(char_length(text) + 1) OVER (ORDER BY n) - char_length(text) - 1 AS start
@@ -55,55 +89,81 @@ _RESULTS = f"""
         ) AS answer
     ) AS said
     CROSS JOIN LATERAL (
-        SELECT json_agg(json_build_object(
-            'n', n, 'text', phrases.text,
-            'span', CASE WHEN span_start IS NOT NULL THEN json_build_array(
-                said.starts[answer + 1] + span_start, said.starts[answer + 1] + span_end) END,
-            'mask', json_build_object('size', json_build_array(height, width), 'counts', rle_counts),
-            'box', box, 'area', area, 'score', score
-        ) ORDER BY n) AS phrases
-        FROM phrases WHERE phrases.job_id = jobs.id
+        SELECT string_agg({_PHRASE}, ',' ORDER BY n) AS phrases FROM phrases WHERE phrases.job_id = jobs.id
     ) AS found
-    WHERE jobs.batch_id = :batch AND jobs.state = 'succeeded' AND jobs.line > :after ORDER BY jobs.line LIMIT :limit
+    WHERE jobs.batch_id = :batch AND jobs.state = 'succeeded' AND jobs.line > :after AND jobs.line <= :last
+    ORDER BY jobs.line
 """
-_INVALID = """
-    SELECT line, json_build_object(
-        'line', line, 'custom_id', custom_id, 'id', NULL, 'state', 'invalid', 'error', problem
-    )::text
-    FROM batch_errors WHERE batch_id = :batch AND line > :after ORDER BY line LIMIT :limit
+_FAULT = _object(
+    line="line", custom_id="to_json(custom_id)", id="NULL", state="to_json('invalid'::text)", error="problem"
+)
+_INVALID = f"""
+    SELECT {_FAULT}
+    FROM batch_errors WHERE batch_id = :batch AND line > :after AND line <= :last ORDER BY line
 """
 _UNDONE = f"""
-    SELECT jobs.line, json_build_object({_JOB}, 'error', jobs.error)::text
-    FROM jobs WHERE batch_id = :batch AND state = '{{state}}' AND line > :after ORDER BY line LIMIT :limit
+    SELECT {_object(**_JOB, error="jobs.error")}
+    FROM jobs WHERE batch_id = :batch AND state = '{{state}}' AND line > :after AND line <= :last ORDER BY line
 """
-_ERRORS = (_INVALID, *(_UNDONE.format(state=state) for state in (State.FAILED, State.CANCELED)))
 
 
 @dataclass(frozen=True)
-class Position:
-    """Where a reading is: behind a line of one of its parts. None of them is left where `part` counts beyond them."""
+class _Part:
+    """lines: the query for those of a page. among: what the pages are cut of."""
 
-    part: int = 0
-    after: int = 0
-
-
-def result_lines(conn: Connection, batch_id: UUID, position: Position) -> tuple[bytes, Position | None]:
-    """The next results, by line, a line of JSON each; and where to go on, None at the end."""
-    return _read(conn, (_RESULTS,), batch_id, position)
+    lines: str
+    among: str
 
 
-def error_lines(conn: Connection, batch_id: UUID, position: Position) -> tuple[bytes, Position | None]:
-    """The same of the lines that were invalid, then the jobs that failed, then those that were cancelled."""
-    return _read(conn, _ERRORS, batch_id, position)
+def _jobs(state: State, lines: str) -> _Part:
+    return _Part(lines, f"jobs WHERE batch_id = :batch AND state = '{state}'")
 
 
-def _read(
-    conn: Connection, parts: tuple[str, ...], batch_id: UUID, position: Position
-) -> tuple[bytes, Position | None]:
-    values = {"batch": batch_id, "after": position.after, "limit": _PAGE}
-    rows = conn.execute(text(parts[position.part]), values).all()
-    lines = "".join(f"{line}\n" for _, line in rows).encode()
-    if len(rows) == _PAGE:
-        return lines, Position(position.part, rows[-1][0])
-    following = position.part + 1
-    return lines, Position(following) if following < len(parts) else None
+_RESULTS_PARTS = (_jobs(State.SUCCEEDED, _RESULTS),)
+_ERRORS_PARTS = (
+    _Part(_INVALID, "batch_errors WHERE batch_id = :batch"),
+    *(_jobs(state, _UNDONE.replace("{state}", state)) for state in (State.FAILED, State.CANCELED)),
+)
+# The last line of every page.
+_CUTS = """
+    SELECT line FROM (
+        SELECT line, row_number() OVER (ORDER BY line) AS n, count(*) OVER () AS total FROM {among}
+    ) AS lines
+    WHERE n % :page = 0 OR n = total ORDER BY line
+"""
+
+
+@dataclass(frozen=True)
+class Page:
+    """Lines of the manifest to be read together: those of one kind behind `after`, up to `last`."""
+
+    part: _Part
+    after: int
+    last: int
+
+
+def result_pages(conn: Connection, batch_id: UUID) -> list[Page]:
+    """Of the results that there are by now, by line."""
+    return _pages(conn, batch_id, _RESULTS_PARTS)
+
+
+def error_pages(conn: Connection, batch_id: UUID) -> list[Page]:
+    """Of the lines that were invalid, then the jobs that have failed, then those that were cancelled."""
+    return _pages(conn, batch_id, _ERRORS_PARTS)
+
+
+def page_lines(conn: Connection, batch_id: UUID, page: Page) -> bytes:
+    """A line of JSON each; without those that are something else by now."""
+    values = {"batch": batch_id, "after": page.after, "last": page.last}
+    return "".join(f"{line}\n" for line in conn.execute(text(page.part.lines), values).scalars()).encode()
+
+
+def _pages(conn: Connection, batch_id: UUID, parts: Sequence[_Part]) -> list[Page]:
+    pages = list[Page]()
+    for part in parts:
+        after = 0
+        cuts = conn.execute(text(_CUTS.format(among=part.among)), {"batch": batch_id, "page": _PAGE}).scalars()
+        for last in cuts:
+            pages.append(Page(part, after, last))
+            after = last
+    return pages

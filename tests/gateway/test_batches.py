@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 from services.gateway.app import create_app
 from services.gateway.manifest.lines import MAX_LINE_BYTES
 from shared import batches, jobs
+from shared.batches import results
 from shared.errors import Expired, FeaturesLost, InvalidInput
 from shared.jobs import Result, Stage
 from shared.settings import Settings
@@ -460,6 +461,35 @@ async def test_failed_jobs_and_they_alone_are_retried(
     work_off(backstage)
     assert (await api.get(url)).json()["counts"]["succeeded"] == 3
     assert [line["line"] for line in lines_of(await api.get(f"{url}/results.jsonl"))] == [1, 2, 3]
+
+
+async def test_results_and_errors_are_read_page_by_page(
+    api: httpx.AsyncClient, backstage: Backstage, result: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "_PAGE", 2)
+    image = await store(api)
+    lines = [{"image_id": image, "task": "gcg", "custom_id": f'line "{n}" \\ ☃'} for n in range(12)]
+    lines[3] = lines[7] = lines[8] = {"image_id": image, "task": "none"}
+    url = (await submit(api, manifest(lines), on_invalid="skip")).headers["Location"]
+    ids = {job["line"]: UUID(job["id"]) for job in (await api.get(f"{url}/jobs")).json()["jobs"]}
+    assert (await api.get(f"{url}/results.jsonl")).content == b""
+    for line in (1, 3, 5, 6, 10):
+        backstage.succeed(ids[line], result)
+    backstage.fail(
+        backstage.start(ids[7], Stage.VISION), InvalidInput("image", "It is blue.", "Paint it.").to_problem()
+    )
+    backstage.cancel(ids[11])
+    found = lines_of(await api.get(f"{url}/results.jsonl"))
+    assert [line["line"] for line in found] == [1, 3, 5, 6, 10]
+    assert [line["custom_id"] for line in found] == [lines[line["line"] - 1]["custom_id"] for line in found]
+    found = lines_of(await api.get(f"{url}/errors.jsonl"))
+    assert [(line["line"], line["state"]) for line in found] == [
+        (4, "invalid"),
+        (8, "invalid"),
+        (9, "invalid"),
+        (7, "failed"),
+        (11, "canceled"),
+    ]
 
 
 async def test_a_batchs_jobs_are_found_by_state_task_name_and_what_they_failed_with(

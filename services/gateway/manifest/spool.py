@@ -18,6 +18,7 @@ from shared.tasks import Box
 
 _IN_MEMORY = 4 * 1024 * 1024
 _BLOCK = 256 * 1024
+_to_json = json.JSONEncoder(ensure_ascii=False).encode
 MOST_FAULTS = 100
 """So many wrong lines end the reading of a manifest that is refused for any."""
 
@@ -87,7 +88,7 @@ def _row(line: Line) -> tuple[object, ...]:
         "image_id": line.image_id,
         "source": line.source,
         "task": line.ask.task.value,
-        "inputs": json.dumps(line.ask.inputs(), ensure_ascii=False),
+        "inputs": _to_json(line.ask.inputs()),
         "box_right": right,
         "box_bottom": bottom,
     }

@@ -1,6 +1,6 @@
 """Batches: many jobs from one request, watched and steered together, and their results as one stream."""
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -22,6 +22,7 @@ from services.gateway.manifest.lines import Lines, RawLine
 from services.gateway.manifest.reading import Rules, read
 from services.gateway.manifest.spool import Spool
 from services.gateway.presentation import batch_job_json, batch_json
+from services.gateway.reading_ahead import read_ahead
 from services.gateway.repeatable import NewId, digest_so_far, repeatable
 from shared import batches, schema
 from shared.access import Principal
@@ -60,7 +61,8 @@ _STEERED: dict[int | str, dict[str, Any]] = {
     **openapi.guarded(404, 409, 422, 503),
 }
 
-ReadPage = Callable[[Connection, UUID, batches.Position], tuple[bytes, batches.Position | None]]
+_AT_ONCE = 2
+"""Pages of a stream that the database writes at a time, while one is sent."""
 
 
 @router.post(
@@ -200,13 +202,13 @@ async def retry_batch(batch_id: UUID, request: Request, gateway: Current, caller
 @router.get("/batches/{batch_id}/results.jsonl", response_class=StreamingResponse, responses=_LINES)
 async def get_results(batch_id: UUID, gateway: Current, caller: Reader) -> StreamingResponse:
     """The results that there are, by line of the manifest: a line of JSON a job. Also while the batch runs."""
-    return await _streamed(gateway, batch_id, caller, batches.result_lines)
+    return await _streamed(gateway, batch_id, caller, batches.result_pages)
 
 
 @router.get("/batches/{batch_id}/errors.jsonl", response_class=StreamingResponse, responses=_LINES)
 async def get_errors(batch_id: UUID, gateway: Current, caller: Reader) -> StreamingResponse:
     """What has no result: lines that were invalid, then jobs that failed, then those that were canceled."""
-    return await _streamed(gateway, batch_id, caller, batches.error_lines)
+    return await _streamed(gateway, batch_id, caller, batches.error_pages)
 
 
 async def _read_request(request: Request) -> schema.BatchRequest:
@@ -273,16 +275,18 @@ async def _steered(
     return batch_json(view, request.scope["root_path"])
 
 
-async def _streamed(gateway: Gateway, batch_id: UUID, caller: Principal, read_page: ReadPage) -> StreamingResponse:
+async def _streamed(
+    gateway: Gateway,
+    batch_id: UUID,
+    caller: Principal,
+    find_pages: Callable[[Connection, UUID], list[batches.Page]],
+) -> StreamingResponse:
     async with gateway.engine.connect() as connection:
         await connection.run_sync(batches.require, batch_id, caller.owner_id)
+        pages = await connection.run_sync(find_pages, batch_id)
 
-    async def pages() -> AsyncIterator[bytes]:
-        position: batches.Position | None = batches.Position()
-        while position is not None:
-            async with gateway.engine.connect() as connection:
-                data, position = await connection.run_sync(read_page, batch_id, position)
-            if data:
-                yield data
+    async def read(page: batches.Page) -> bytes:
+        async with gateway.engine.connect() as connection:
+            return await connection.run_sync(batches.page_lines, batch_id, page)
 
-    return StreamingResponse(pages(), media_type=JSON_LINES[0])
+    return StreamingResponse(read_ahead(read, pages, _AT_ONCE), media_type=JSON_LINES[0])
