@@ -30,7 +30,7 @@ evaluate: setup ## Measure the model on held-out scenes (SEED=0 COUNT=100 SPLIT=
 
 # Two processes, each with servers of its own; one thread each for sums, as there are two cores where least is to be had.
 test: setup ## Run the tests (ARGS="-k name", or "-n 0" for one process)
-	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m "not slow" -n 2 --dist loadfile $(ARGS)
+	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-slow: setup ## Run the tests that take minutes
 	@$(PYTHON) -m pytest -m slow $(ARGS)

@@ -32,6 +32,11 @@ PREFIX = "glamm-tests-"
 ROOM = 2 << 30
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long first: begun last, it would keep one of two processes while the other has nothing to do."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_settings_from_outside() -> Iterator[None]:
     """The shell's own GLAMM_ variables must not change what a test sees."""

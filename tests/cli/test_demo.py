@@ -17,6 +17,8 @@ from tests.tiny import write_checkpoint
 
 PATIENCE = 300.0
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def demo(tmp_path) -> Callable[[], subprocess.Popen[bytes]]:

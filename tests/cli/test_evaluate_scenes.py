@@ -23,6 +23,8 @@ from shared.model.random_weights import write_random
 from tests.tiny import TINY, byte_tokenizer, write_checkpoint
 
 PATIENCE = 300.0
+
+pytestmark = pytest.mark.long
 WIDTH, HEIGHT = 64, 48
 BOXES = {"a red square": (4, 6, 20, 20), "a blue square": (30, 10, 24, 30)}
 """x, y, width and height of what each picture shows."""

@@ -24,6 +24,8 @@ from tests.deploy import compose
 SERVERS = {"postgres", "redis-broker", "redis-features", "minio"}
 PATIENCE = 300.0
 
+pytestmark = pytest.mark.long
+
 
 class Container:
     """A service of the file as a process: its environment alone, its own temporary folder, no home."""

@@ -13,6 +13,7 @@ from itertools import product
 from typing import Any
 from uuid import UUID
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -41,6 +42,8 @@ WINDOW = 2
 MAX_ATTEMPTS = 2
 MAX_REWINDS = 1
 PROBLEM = Unavailable("object store").to_problem()
+
+pytestmark = pytest.mark.long
 
 
 @dataclass
