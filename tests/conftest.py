@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 MEMORY = Path("/dev/shm")
 PREFIX = "glamm-tests-"
+"""Of a session's folder there; the number of its process follows."""
 ROOM = 2 << 30
+"""Bytes that have to be free there."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -178,7 +180,8 @@ def settings_environment(settings: "Settings") -> dict[str, str]:
 def _in_memory(otherwise: Path) -> Iterator[Path]:
     """A folder for the hundreds of files that each test's database is made of: a disk takes several times as long."""
     for left in MEMORY.glob(f"{PREFIX}*"):  # by sessions that were killed
-        if not psutil.pid_exists(int(left.name.removeprefix(PREFIX).partition("-")[0])):
+        number = left.name.removeprefix(PREFIX).partition("-")[0]
+        if number.isdecimal() and not psutil.pid_exists(int(number)):
             shutil.rmtree(left, ignore_errors=True)
     if not (os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= ROOM):
         yield otherwise

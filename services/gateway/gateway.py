@@ -32,6 +32,8 @@ from shared.settings import Settings
 from shared.transactions import Transactions
 
 _POOL_SIZE = 10
+# So many of its connections at most write pages of results: whoever reads those must not keep all others waiting.
+_PAGES = 4
 _NETWORK_THREADS = 16
 _POOL_SIZE_OF_THREADS = 4
 # Each may hold a decoded picture, of 256 MB at the default limit of pixels.
@@ -56,6 +58,7 @@ class Gateway:
     keyring: Keyring
     rates: Rates
     written: Written
+    pages: asyncio.Semaphore
     network: ThreadPoolExecutor
     pictures: ThreadPoolExecutor
 
@@ -152,6 +155,7 @@ async def opened(settings: Settings) -> AsyncIterator[Gateway]:
             keyring=Keyring(settings, engine),
             rates=Rates(settings.requests_per_minute, SharedCount(broker)),
             written=Written(),
+            pages=asyncio.Semaphore(_PAGES),
             network=network,
             pictures=pictures,
         )

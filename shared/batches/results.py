@@ -6,6 +6,7 @@ next reading. Several pages may be read at once.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import Connection, text
@@ -92,6 +93,7 @@ _RESULTS = f"""
         SELECT string_agg({_PHRASE}, ',' ORDER BY n) AS phrases FROM phrases WHERE phrases.job_id = jobs.id
     ) AS found
     WHERE jobs.batch_id = :batch AND jobs.state = 'succeeded' AND jobs.line > :after AND jobs.line <= :last
+    AND jobs.finished_at <= :by
     ORDER BY jobs.line
 """
 _FAULT = _object(
@@ -103,7 +105,9 @@ _INVALID = f"""
 """
 _UNDONE = f"""
     SELECT {_object(**_JOB, error="jobs.error")}
-    FROM jobs WHERE batch_id = :batch AND state = '{{state}}' AND line > :after AND line <= :last ORDER BY line
+    FROM jobs WHERE batch_id = :batch AND state = '{{state}}' AND line > :after AND line <= :last
+    AND finished_at <= :by
+    ORDER BY line
 """
 
 
@@ -124,9 +128,9 @@ _ERRORS_PARTS = (
     _Part(_INVALID, "batch_errors WHERE batch_id = :batch"),
     *(_jobs(state, _UNDONE.replace("{state}", state)) for state in (State.FAILED, State.CANCELED)),
 )
-# The last line of every page.
+# The last line of every page, and the time.
 _CUTS = """
-    SELECT line FROM (
+    SELECT line, statement_timestamp() AS by FROM (
         SELECT line, row_number() OVER (ORDER BY line) AS n, count(*) OVER () AS total FROM {among}
     ) AS lines
     WHERE n % :page = 0 OR n = total ORDER BY line
@@ -135,11 +139,15 @@ _CUTS = """
 
 @dataclass(frozen=True)
 class Page:
-    """Lines of the manifest to be read together: those of one kind behind `after`, up to `last`."""
+    """Lines of the manifest to be read together: those of one kind behind `after`, up to `last`.
+
+    by: when they were found. What has finished since is not among them, for it might be very many.
+    """
 
     part: _Part
     after: int
     last: int
+    by: datetime
 
 
 def result_pages(conn: Connection, batch_id: UUID) -> list[Page]:
@@ -154,7 +162,7 @@ def error_pages(conn: Connection, batch_id: UUID) -> list[Page]:
 
 def page_lines(conn: Connection, batch_id: UUID, page: Page) -> bytes:
     """A line of JSON each; without those that are something else by now."""
-    values = {"batch": batch_id, "after": page.after, "last": page.last}
+    values = {"batch": batch_id, "after": page.after, "last": page.last, "by": page.by}
     return "".join(f"{line}\n" for line in conn.execute(text(page.part.lines), values).scalars()).encode()
 
 
@@ -162,8 +170,7 @@ def _pages(conn: Connection, batch_id: UUID, parts: Sequence[_Part]) -> list[Pag
     pages = list[Page]()
     for part in parts:
         after = 0
-        cuts = conn.execute(text(_CUTS.format(among=part.among)), {"batch": batch_id, "page": _PAGE}).scalars()
-        for last in cuts:
-            pages.append(Page(part, after, last))
-            after = last
+        for cut in conn.execute(text(_CUTS.format(among=part.among)), {"batch": batch_id, "page": _PAGE}):
+            pages.append(Page(part, after, cut.line, cut.by))
+            after = cut.line
     return pages

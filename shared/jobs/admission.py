@@ -4,7 +4,6 @@ Jobs wait in queues: each batch is one, and so are all the jobs that an owner su
 each queue is looked at, so a batch of a million jobs costs no more than one of a hundred.
 """
 
-from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -14,9 +13,9 @@ from sqlalchemy import (
     Select,
     Subquery,
     and_,
+    bindparam,
     cast,
     func,
-    literal,
     null,
     or_,
     select,
@@ -48,19 +47,18 @@ def admit(conn: Connection, window: int, reserve: int = 0) -> list[Message]:
     room = window - conn.execute(select(func.count()).where(in_flight)).scalar_one()
     if room + reserve <= 0:
         return []
-    rows = conn.execute(_admission(room, reserve)).all()
+    rows = conn.execute(_ADMISSION, {"room": room, "most": room + reserve}).all()
     ordered = sorted(rows, key=lambda row: (-row.priority, row.created_at, row.line or 0, row.id))
     return [message_of(row) for row in ordered]
 
 
-# Kept, since SQLAlchemy takes longer to look over a statement of this size than Postgres to run it.
-@lru_cache(maxsize=1024)
-def _admission(room: int, reserve: int) -> ReturningUpdate[Any]:
-    order = _in_order(room + reserve)
+def _admission() -> ReturningUpdate[Any]:
+    """Takes `room` jobs, and up to `most` of those that somebody waits for."""
+    order = _in_order()
     chosen = (
         select(order.c.id)
-        .where(or_(order.c.place <= room, order.c.priority >= Priority.INTERACTIVE.rank))
-        .where(order.c.place <= room + reserve)
+        .where(or_(order.c.place <= bindparam("room", type_=Integer), order.c.priority >= Priority.INTERACTIVE.rank))
+        .where(order.c.place <= _most())
         .cte("chosen")
         .prefix_with("MATERIALIZED")
     )
@@ -74,13 +72,13 @@ def _admission(room: int, reserve: int) -> ReturningUpdate[Any]:
     )
 
 
-def _in_order(most: int) -> Subquery:
+def _in_order() -> Subquery:
     """The first `most` of each queue, with their place among them all, from 1.
 
     An owner's jobs line up by priority and age; then each is as far back as its owner has jobs before it, those in
     flight included. So owners take turns, and one who comes late to a service full of another's work goes first.
     """
-    heads = union_all(_of_batches(most), _single(most)).subquery("heads")
+    heads = union_all(_of_batches(), _single()).subquery("heads")
     under_way = (
         select(jobs.c.owner_id, func.count().label("jobs")).where(in_flight).group_by(jobs.c.owner_id).subquery()
     )
@@ -96,7 +94,7 @@ def _in_order(most: int) -> Subquery:
     return select(turns.c.id, turns.c.priority, place.label("place")).subquery("places")
 
 
-def _of_batches(most: int) -> Select[Any]:
+def _of_batches() -> Select[Any]:
     waiting = select(jobs.c.id).where(jobs.c.batch_id == batches.c.id, queued).exists()
     nth = func.row_number().over(
         partition_by=batches.c.owner_id, order_by=(batches.c.priority.desc(), batches.c.created_at, batches.c.id)
@@ -107,19 +105,19 @@ def _of_batches(most: int) -> Select[Any]:
         select(jobs.c.id, jobs.c.created_at, jobs.c.line)
         .where(jobs.c.batch_id == numbered.c.id, queued)
         .order_by(jobs.c.line)
-        .limit(_written(most))
+        .limit(_most())
         .lateral("head")
     )
     columns = head.c.id, numbered.c.owner_id, numbered.c.priority, head.c.created_at, head.c.line
     return select(*columns).join_from(numbered, head, true()).where(numbered.c.nth <= _BATCHES_OF_OWNER)
 
 
-def _single(most: int) -> Select[Any]:
+def _single() -> Select[Any]:
     head = (
         select(jobs.c.id, jobs.c.priority, jobs.c.created_at)
         .where(jobs.c.owner_id == owners.c.id, jobs.c.batch_id.is_(None), queued)
         .order_by(jobs.c.priority.desc(), jobs.c.created_at, jobs.c.id)
-        .limit(_written(most))
+        .limit(_most())
         .lateral("head")
     )
     no_line = cast(null(), Integer).label("line")
@@ -127,6 +125,10 @@ def _single(most: int) -> Select[Any]:
     return select(*columns).join_from(owners, head, true())
 
 
-def _written(limit: int) -> BindParameter[int]:
-    """Not bound: with a limit that it does not know, Postgres plans to read the whole table."""
-    return literal(limit, literal_execute=True)
+def _most() -> BindParameter[int]:
+    """Written out, not bound: with a limit that it does not know, Postgres plans to read the whole table."""
+    return bindparam("most", type_=Integer, literal_execute=True)
+
+
+# One for all rounds: SQLAlchemy takes longer to look over a statement of this size than Postgres to run it.
+_ADMISSION = _admission()

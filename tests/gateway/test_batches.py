@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -490,6 +491,55 @@ async def test_results_and_errors_are_read_page_by_page(
         (7, "failed"),
         (11, "canceled"),
     ]
+
+
+async def test_a_page_grows_no_longer_by_what_finishes_before_it_is_read(
+    api: httpx.AsyncClient, backstage: Backstage, result: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "_PAGE", 2)
+    image = await store(api)
+    batch = (await submit(api, manifest([{"image_id": image, "task": "gcg"}] * 5))).json()
+    ids = [UUID(job["id"]) for job in (await api.get(f"{batch['links']['self']}/jobs")).json()["jobs"]]
+    for job_id in (ids[0], ids[4]):
+        backstage.succeed(job_id, result)
+    with backstage.engine.connect() as connection:
+        (page,) = batches.result_pages(connection, UUID(batch["id"]))
+        connection.rollback()
+        backstage.succeed(ids[2], result)
+        found = batches.page_lines(connection, UUID(batch["id"]), page).splitlines()
+    assert [json.loads(line)["line"] for line in found] == [1, 5]
+
+
+async def test_a_result_line_says_what_each_kind_of_job_has(
+    api: httpx.AsyncClient, backstage: Backstage, result: Result, settings: Settings
+) -> None:
+    image, (bucket,) = await store(api), settings.import_buckets
+    (answer,) = result.answers
+    unnamed = replace(answer, phrases=(replace(answer.phrases[0], text=None, span=None), answer.phrases[1]))
+    several = Result((unnamed, answer), "weights-1")
+    key = 'a "quoted" \\ name/☃ 1.png'
+    asked = [
+        {"image_id": image, "task": "refseg", "expressions": ['the "red" one', "back\\slash"]},
+        {"image_id": image, "task": "region_caption", "boxes": [[0, 0, 20, 10], [1.5, 2, 30, 31]]},
+        {"s3_uri": f"s3://{bucket}/{key}", "task": "gcg"},
+    ]
+    url = (await submit(api, manifest(asked))).headers["Location"]
+    ids = [UUID(job["id"]) for job in (await api.get(f"{url}/jobs")).json()["jobs"]]
+    for job_id in ids[:2]:
+        backstage.succeed(job_id, several)
+    backstage.cancel(ids[2])
+    referred, described = lines_of(await api.get(f"{url}/results.jsonl"))
+    for line in (referred, described):
+        job = (await api.get(f"/jobs/{line['id']}")).json()
+        for of_job in (job["result"], *job["result"]["phrases"]):
+            of_job.pop("overlay_url", None)
+            of_job.pop("mask_url", None)
+        assert line["result"] == job["result"]
+    assert [answer["expression"] for answer in referred["result"]["answers"]] == asked[0]["expressions"]
+    assert [answer["box"] for answer in described["result"]["answers"]] == asked[1]["boxes"]
+    assert [phrase["text"] for phrase in referred["result"]["phrases"]][:2] == [None, "grass"]
+    (canceled,) = lines_of(await api.get(f"{url}/errors.jsonl"))
+    assert (canceled["source"], canceled["image_id"]) == (f"s3://{bucket}/{key}", None)
 
 
 async def test_a_batchs_jobs_are_found_by_state_task_name_and_what_they_failed_with(

@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 import pytest
+from starlette.types import Message
 
-from services.gateway.reading_ahead import read_ahead
+from services.gateway.reading_ahead import ClosingResponse, read_ahead
 
 pytestmark = pytest.mark.anyio
 
@@ -60,3 +61,27 @@ async def test_what_a_reading_raises_is_raised() -> None:
     assert await anext(stream) == b"piece"
     with pytest.raises(ConnectionError):
         await anext(stream)
+
+
+async def test_an_answer_closes_its_stream_when_the_client_has_gone() -> None:
+    sent, closed = asyncio.Event(), asyncio.Event()
+
+    async def stream() -> AsyncGenerator[bytes, None]:
+        try:
+            while True:
+                yield b"piece"
+        finally:
+            closed.set()
+
+    async def receive() -> Message:
+        await sent.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            sent.set()
+        await asyncio.sleep(0)
+
+    answer = ClosingResponse(stream(), "application/jsonl")
+    await answer({"type": "http", "asgi": {"version": "3.0"}}, receive, send)
+    assert closed.is_set()

@@ -151,6 +151,7 @@ def test_a_map_of_very_many_inputs_learns_more_slowly() -> None:
         (("clip", "--from", "nowhere"), "nowhere"),
         (("sam", "--config", "glamm-9b"), "glamm-9b"),
         (("sam", "--device", "cuda:99"), "cuda:99"),
+        (("lmm", "--workers", "-1"), "--workers"),
     ],
 )
 def test_what_is_missing_is_one_line(

@@ -42,7 +42,7 @@ def main() -> None:
             default=FIRST_SCENE[name],
             help="other ones than an earlier run's, where it goes on from a checkpoint (default: %(default)s)",
         )
-        command.add_argument("--workers", type=int, default=0, help="compose scenes in so many processes beside")
+        command.add_argument("--workers", type=_count, default=0, help="compose scenes in so many processes beside")
         command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
         command.add_argument(
             "--half", action="store_true", help="multiply in bfloat16 (a CPU's lscpu: avx512_bf16, amx_bf16)"
@@ -59,6 +59,13 @@ def main() -> None:
     except (CheckpointError, InvalidInput, OSError) as error:
         # A preset, checkpoint, device or earlier step that is not there.
         parser.error(" ".join(str(error).split()))
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{number} is less than 0")
+    return number
 
 
 def _run(options: argparse.Namespace) -> None:

@@ -22,7 +22,7 @@ from services.gateway.manifest.lines import Lines, RawLine
 from services.gateway.manifest.reading import Rules, read
 from services.gateway.manifest.spool import Spool
 from services.gateway.presentation import batch_job_json, batch_json
-from services.gateway.reading_ahead import read_ahead
+from services.gateway.reading_ahead import ClosingResponse, read_ahead
 from services.gateway.repeatable import NewId, digest_so_far, repeatable
 from shared import batches, schema
 from shared.access import Principal
@@ -286,7 +286,7 @@ async def _streamed(
         pages = await connection.run_sync(find_pages, batch_id)
 
     async def read(page: batches.Page) -> bytes:
-        async with gateway.engine.connect() as connection:
+        async with gateway.pages, gateway.engine.connect() as connection:
             return await connection.run_sync(batches.page_lines, batch_id, page)
 
-    return StreamingResponse(read_ahead(read, pages, _AT_ONCE), media_type=JSON_LINES[0])
+    return ClosingResponse(read_ahead(read, pages, _AT_ONCE), JSON_LINES[0])
