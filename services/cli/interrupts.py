@@ -7,7 +7,6 @@ next, such as an HTTP client that is being closed, waits for ever.
 """
 
 import _thread
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -54,6 +53,7 @@ def held_back() -> Iterator[Callable[[], None]]:
     way out, for one that came after the last check: the work is whole then, but what was to follow it is not wanted.
     From there on the next signal ends the process at once, since all that is to be cleaned up lies inside.
     """
+    global _put_off
     noted: list[int] = []
 
     def note(number: int, _frame: FrameType | None) -> None:
@@ -68,6 +68,7 @@ def held_back() -> Iterator[Callable[[], None]]:
     for number in _ENDS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             before[number] = signal.signal(number, note)
+    _put_off = 0  # One that is still put off is noted in here.
     try:
         yield check
     finally:
@@ -81,12 +82,13 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     if frame is not None and frame.f_code.co_name in _BRIEF and _put_off < _MOST_MOMENTS:
         _put_off += 1
         # Not a threading.Thread, which takes locks itself.
-        _thread.start_new_thread(_again, (number,))
+        _thread.start_new_thread(_again, (_thread.get_ident(), number))
         return
     _put_off = 0
     raise Interrupted
 
 
-def _again(number: int) -> None:
+def _again(main_thread: int, number: int) -> None:
+    """To the main thread, which may wait in the kernel: only a signal of its own is sure to end that."""
     time.sleep(_MOMENT)
-    os.kill(os.getpid(), number)
+    signal.pthread_kill(main_thread, number)

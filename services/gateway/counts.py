@@ -1,5 +1,6 @@
 """The count of what owners have sent, by the generic cell rate algorithm: of this process, or of all gateways."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,9 +13,13 @@ from redis.exceptions import RedisError
 from shared.logs import get_logger
 
 WINDOW_SECONDS = 60
-_AWAY_SECONDS = 5.0
+AWAY_SECONDS = 5.0
+"""So long a broker that did not answer is not asked again."""
+_PATIENCE = 0.5
+"""So long a request waits for a broker that says nothing, where one that is gone refuses at once."""
 _SWEEP_EVERY = 10_000
 
+KEY_PREFIX = "glamm:rate:"
 # The broker's clock, so that those of the gateways need not agree.
 _TAKE = """
 local time = redis.call('TIME')
@@ -73,19 +78,31 @@ class OwnCount:
 class SharedCount:
     """Of all gateways on one broker, a round trip each time. While the broker is away each process counts by itself."""
 
-    def __init__(self, broker: Redis, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, broker: Redis, clock: Callable[[], float] = time.monotonic, patience: float = _PATIENCE) -> None:
         self._script: Any = broker.register_script(_TAKE)
-        self._own, self._clock = OwnCount(clock), clock
-        self._away_until = 0.0
+        self._own, self._clock, self._patience = OwnCount(clock), clock, patience
+        self._away_until: float | None = None
 
     async def take(self, owner_id: UUID, each: float, wanted: int) -> Taken:
-        if self._clock() >= self._away_until:
+        if self._asks():
             try:
-                requests, empty_in = await self._script(
-                    keys=[f"glamm:rate:{owner_id}"], args=[each, WINDOW_SECONDS, wanted]
-                )
+                async with asyncio.timeout(self._patience):
+                    requests, empty_in = await self._script(
+                        keys=[f"{KEY_PREFIX}{owner_id}"], args=[each, WINDOW_SECONDS, wanted]
+                    )
+                self._away_until = None
                 return Taken(int(requests), float(empty_in))
             except (RedisError, OSError) as error:
-                self._away_until = self._clock() + _AWAY_SECONDS
-                log.warning("requests counted by this process alone", error=str(error))
+                self._away_until = self._clock() + AWAY_SECONDS
+                log.warning("requests counted by this process alone", error=str(error) or "no answer in time")
         return await self._own.take(owner_id, each, wanted)
+
+    def _asks(self) -> bool:
+        """Whether to ask the broker. After a failure a single request finds out whether it is back."""
+        if self._away_until is None:
+            return True
+        now = self._clock()
+        if now < self._away_until:
+            return False
+        self._away_until = now + AWAY_SECONDS
+        return True

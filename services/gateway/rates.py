@@ -12,7 +12,7 @@ from shared.access import Principal
 from shared.errors import LimitReached
 
 _SHARES = 600
-"""So many of them are a minute: a gateway takes at once what the rate gives in a tenth of a second."""
+"""A minute is cut into so many: a gateway takes at once what the rate gives in a tenth of a second."""
 _SWEEP_EVERY = 10_000
 
 

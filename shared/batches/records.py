@@ -50,7 +50,7 @@ class LineFault:
 
 @dataclass(frozen=True)
 class ProblemCount:
-    """Jobs that failed with one type of problem. detail: of the first of them, by line."""
+    """Jobs that failed with one type of problem. title, detail: of the first of them, by line."""
 
     type: str
     title: str

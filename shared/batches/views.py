@@ -92,19 +92,18 @@ def _view(conn: Connection, row: Row[Any]) -> BatchView:
 
 
 def _problems(conn: Connection, batch_id: UUID) -> tuple[ProblemCount, ...]:
-    title = jobs.c.error["title"].astext
+    """By type alone, as jobs are found by it: one type may have other titles, as of an earlier version."""
     first = func.min(jobs.c.line)
     counted = (
-        select(error_type.label("type"), title.label("title"), func.count().label("failed"), first.label("line"))
+        select(error_type.label("type"), func.count().label("failed"), first.label("line"))
         .where(job_of(batch_id), failed)
-        .group_by(error_type, title)
+        .group_by(error_type)
         .order_by(func.count().desc(), first)
         .limit(_MOST_PROBLEMS)
         .subquery()
     )
-    detail = jobs.c.error["detail"].astext.label("detail")
     rows = conn.execute(
-        select(counted, detail)
+        select(counted, *(jobs.c.error[member].astext.label(member) for member in ("title", "detail")))
         .join(jobs, (jobs.c.line == counted.c.line) & job_of(batch_id))
         .order_by(counted.c.failed.desc(), counted.c.line)
     )

@@ -5,11 +5,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from services.cli import interrupts
 from services.cli.interrupts import Interrupted, held_back, take
 from tests.cli.conftest import HANG, PATIENCE, Scripted
 from tests.deploy.compose import ROOT
@@ -79,7 +81,7 @@ def test_an_interrupt_ends_the_wait_for_a_lock_that_somebody_else_holds() -> Non
     class Held:
         def __enter__(self) -> None:
             signal.raise_signal(signal.SIGINT)
-            lock.acquire()
+            assert lock.acquire(timeout=PATIENCE), "nothing has ended the wait"
 
         def __exit__(self, *error: object) -> None:
             """Never left, as it is never entered."""
@@ -88,6 +90,32 @@ def test_an_interrupt_ends_the_wait_for_a_lock_that_somebody_else_holds() -> Non
     take()
     with (lock := threading.Lock()), pytest.raises(Interrupted), Held():
         pass
+
+
+def test_an_interrupt_that_is_noted_in_the_end_leaves_the_next_one_its_moments(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Brief:
+        entered = False
+
+        def __enter__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+            self.entered = True
+
+        def __exit__(self, *error: object) -> None:
+            """There is nothing to give back."""
+
+    def interrupted(brief: Brief) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        take()
+        with brief, held_back() as check:
+            deadline = time.monotonic() + PATIENCE
+            while time.monotonic() < deadline:
+                check()
+
+    monkeypatch.setattr(interrupts, "_MOST_MOMENTS", 1)
+    for brief in (Brief(), Brief()):
+        with pytest.raises(Interrupted):
+            interrupted(brief)
+        assert brief.entered
 
 
 def stopped(work: Callable[[Callable[[], None], list[str]], None]) -> list[str]:

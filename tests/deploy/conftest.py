@@ -12,9 +12,10 @@ import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 300.0
 
 
-def eventually(condition: Callable[[], object], seconds: float = 180.0) -> None:
+def eventually(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
     """Wait until the condition holds; the limit is only there to end a test that would hang."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -69,7 +70,7 @@ class Runner:
     def end_with(self, number: signal.Signals) -> int:
         """Send the signal and wait for the end; the exit code as subprocess has it."""
         self.process.send_signal(number)
-        return self.process.wait(180)
+        return self.process.wait(PATIENCE)
 
     def nothing_is_left(self) -> bool:
         return not processes_of(self.folder)

@@ -20,9 +20,9 @@ from deploy.embedded import ports
 from services.cli.client import GlammClient, Refused
 from shared.settings import SHIPPED_CHECKPOINT
 from tests.deploy import compose
+from tests.deploy.conftest import PATIENCE
 
 SERVERS = {"postgres", "redis-broker", "redis-features", "minio"}
-PATIENCE = 300.0
 
 pytestmark = pytest.mark.long
 

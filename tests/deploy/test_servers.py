@@ -20,6 +20,7 @@ from deploy.embedded.postgres import PostgresServer
 from deploy.embedded.redis import RedisServer
 from deploy.embedded.s3 import GRPC_OFFSET, S3Server
 from deploy.embedded.unit import Unit
+from tests.deploy.conftest import PATIENCE
 
 
 def connect(server: PostgresServer) -> psycopg.Connection[tuple[object, ...]]:
@@ -35,7 +36,7 @@ def kill(server: Unit) -> None:
     assert server.pid is not None
     os.kill(server.pid, signal.SIGKILL)
     assert server.child is not None
-    assert server.child.wait(180) == -signal.SIGKILL
+    assert server.child.wait(PATIENCE) == -signal.SIGKILL
 
 
 def test_postgres_keeps_what_was_committed_when_it_is_killed(tmp_path: Path) -> None:

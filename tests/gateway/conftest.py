@@ -24,6 +24,7 @@ from sqlalchemy import Engine, func, select
 from structlog.testing import capture_logs
 
 from services.gateway.app import create_app
+from services.gateway.counts import KEY_PREFIX
 from shared import intake, jobs, masks, tables
 from shared.database import create_engine
 from shared.errors import Problem
@@ -61,7 +62,7 @@ class Backstage:
                 connection.execute(select(func.count()).select_from(table)).scalar_one()
                 for table in (tables.images, tables.jobs)
             )
-        left = [key for key in self.broker.scan_iter() if not key.startswith(b"glamm:rate:")]
+        left = [key for key in self.broker.scan_iter() if not key.startswith(KEY_PREFIX.encode())]
         return Contents(tuple(self.objects.keys()), images, queued, len(left))
 
     def waits_for_a_lock(self) -> bool:

@@ -96,7 +96,7 @@ def test_images_of_a_bucket_and_uploads_become_images(place: Place, worker: Star
     assert "a/none.png" in missing.error.problem.detail
     assert shut.error is not None
     assert shut.image is None
-    assert f"no longer read the bucket {closed}" in shut.error.problem.detail
+    assert f"may not read the bucket {closed}" in shut.error.problem.detail
 
 
 @pytest.mark.usefixtures("scheduler")

@@ -75,11 +75,12 @@ class VisionWork(Work[VisionItem, Encoded, None]):
         bucket, key = split(source)
         if bucket is not None:
             if bucket not in self._buckets:
-                # The gateway let it in, so its operator has closed it since.
+                # The gateway let it in: these workers never had the setting, or it was closed since.
                 raise InvalidInput(
                     "s3_uri",
-                    f"The service may no longer read the bucket {bucket}.",
-                    "Upload the image, or have the operator open the bucket to the vision workers, then retry the job.",
+                    f"The vision workers may not read the bucket {bucket}.",
+                    "Have the operator open the bucket to them, then retry the batch; or upload the image, then submit "
+                    "the job again with its id.",
                 )
             most = transactions.run(lambda conn: access.limits_of(conn, run.owner_id)).stored_bytes
             most = self._most_stored if most is None else most
@@ -88,7 +89,7 @@ class VisionWork(Work[VisionItem, Encoded, None]):
         image_id = key.rpartition("/")[2]
         image = intake.first_use(transactions, self._objects, run.owner_id, image_id, self._image_limits)
         if image is None:
-            raise NotFound("image", image_id, remedy="Send it again, then retry the job.")
+            raise NotFound("image", image_id, remedy="Send it again, then submit the job again, or retry its batch.")
         return image
 
     def fetch(self, run: Run) -> VisionItem | Done[None]:

@@ -169,10 +169,12 @@ def jobs(
             limit=min(limit + 1, 200),
         )
         found = list(islice(wanted, limit + 1))
-    for job in found[:limit] if as_json else ():
-        print(job.model_dump_json())
-    if not as_json:
-        Console().print(listing.table(found[:limit]))
+    shown = found[:limit]
+    if as_json:
+        for job in shown:
+            print(job.model_dump_json())
+    else:
+        Console().print(listing.table(shown))
     if len(found) > limit:
         say(Console(stderr=True), f"There are more than {limit:,}: --limit shows more of them.", style="yellow")
 

@@ -1,19 +1,35 @@
 """`glamm jobs`: the jobs of a batch, a row each."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 
 from rich.table import Column, Table
 from rich.text import Text
 
 from services.cli.bulk.watching import STYLES
 from shared import schema
-from shared.errors import PROBLEM_TYPE
+from shared.errors import PROBLEM_TYPE, InvalidInput
+
+_TYPE = re.compile(f"(?:{PROBLEM_TYPE})?([a-z0-9-]+)")
 
 
-def error_type(error: str, problems: Iterable[schema.BatchProblem]) -> str:
-    """The type of problem that is meant: by its title among those of a batch, by the type, or by what it ends with."""
-    by_title = {problem.title.casefold(): problem.type for problem in problems}
-    return by_title.get(error.casefold(), error if ":" in error else PROBLEM_TYPE + error)
+def error_type(error: str, problems: Sequence[schema.BatchProblem]) -> str:
+    """The type of problem that is meant: by its title among those of a batch, by the type, or by what it ends with.
+
+    Raises InvalidInput for what is none of these: a title that is misspelt would find nothing, and look as if all were
+    well.
+    """
+    for problem in problems:
+        if error.casefold() == problem.title.casefold():
+            return problem.type
+    if meant := _TYPE.fullmatch(error):
+        return PROBLEM_TYPE + meant[1]
+    titles = ", ".join(f'"{problem.title}"' for problem in problems)
+    raise InvalidInput(
+        "--error",
+        f'"{error}" is neither a problem of the batch nor a type of problem.',
+        f"Use one of: {titles}, or a type such as expired." if titles else "Leave it out: no job of the batch failed.",
+    )
 
 
 def table(jobs: Iterable[schema.BatchJob]) -> Table:
