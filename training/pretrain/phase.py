@@ -30,7 +30,7 @@ class Phase:
     """name: of its files. It ends after `steps` batches; rate: the learning rate before it cools.
 
     half: matrices are multiplied in bfloat16, twice as fast where a CPU has instructions for it and ten times slower
-    where it has not; on a GPU always the faster way.
+    where it has not. GPUs have them.
     """
 
     name: str
