@@ -13,21 +13,32 @@ from sqlalchemy import Connection, text
 
 from shared.states import State
 
-_PAGE = 1000
+_PAGE = 100
+"""Lines that are read together: a query costs little beside them, and they fit where each has megabytes of masks."""
 
 
+# A JSON text is put together by one call of concat: json_build_object finds out the types of its arguments every time,
+# and takes half as long again. What stands for a value is therefore a list of concat's arguments, in SQL; there are
+# lists of one. concat leaves out what is NULL, so whatever may be says so.
 def _object(**fields: str) -> str:
-    """SQL for the text of a JSON object, of SQL for its fields' JSON; what is NULL is null.
-
-    Put together, since json_build_object finds out the types of its arguments every time: it takes half as long again.
-    """
-    written = ", ',".join(f"""\"{name}":', coalesce(({value})::text, 'null')""" for name, value in fields.items())
-    return f"concat('{{{written}, '}}')"
+    """The arguments that write a JSON object, of those that write its fields."""
+    written = ", ',".join(f"""\"{name}":', {value}""" for name, value in fields.items())
+    return f"'{{{written}, '}}'"
 
 
 def _array(*values: str) -> str:
-    """Likewise, of an array; NULL where one of them is."""
-    return f"""('[' || {" || ',' || ".join(values)} || ']')"""
+    """Likewise, a JSON array."""
+    return f"""'[', {", ',', ".join(values)}, ']'"""
+
+
+def _or_null(arguments: str, where: str) -> str:
+    """Likewise, null unless `where` holds."""
+    return f"CASE WHEN {where} THEN concat({arguments}) ELSE 'null' END"
+
+
+def _json_or_null(value: str) -> str:
+    """Likewise, of anything that to_json takes; null for NULL."""
+    return f"coalesce(to_json({value})::text, 'null')"
 
 
 # The request as the API shows it, but for fields that were left out.
@@ -39,73 +50,77 @@ _REQUEST = """
 """
 _JOB = {
     "line": "jobs.line",
-    "custom_id": "to_json(jobs.custom_id)",
+    "custom_id": _json_or_null("jobs.custom_id"),
     "id": "to_json(jobs.id)",
     "state": "to_json(jobs.state)",
-    "image_id": "to_json(jobs.image_id)",
-    "source": "to_json(jobs.source)",
+    "image_id": _json_or_null("jobs.image_id"),
+    "source": _json_or_null("jobs.source"),
     "request": _REQUEST,
 }
 _IMAGE = f"""
-    SELECT {_object(id="to_json(id)", width="width", height="height", media_type="to_json(media_type)")}
+    SELECT concat({_object(id="to_json(id)", width="width", height="height", media_type="to_json(media_type)")})
     FROM images WHERE id = jobs.image_id AND owner_id = jobs.owner_id
 """
 _ANSWER = _object(
     text="to_json(answer.text)",
-    span=_array("start", "start + char_length(answer.text)"),
-    expression="CASE jobs.task WHEN 'refseg' THEN jobs.inputs -> 'expressions' -> n END",
-    box="CASE jobs.task WHEN 'region_caption' THEN jobs.inputs -> 'boxes' -> n END",
-    phrases="""
-        SELECT '[' || coalesce(string_agg(phrases.n::text, ',' ORDER BY phrases.n), '') || ']' FROM phrases
-        WHERE phrases.job_id = jobs.id AND phrases.answer = answer.n
-    """,
+    span=_array("answer.start", "answer.start + char_length(answer.text)"),
+    expression=_json_or_null("CASE jobs.task WHEN 'refseg' THEN jobs.inputs -> 'expressions' -> answer.n END"),
+    box=_json_or_null("CASE jobs.task WHEN 'region_caption' THEN jobs.inputs -> 'boxes' -> answer.n END"),
+    phrases=_array("found.numbers"),
 )
 _PHRASE = _object(
-    n="n",
-    text="to_json(phrases.text)",
-    span=_array("said.starts[answer + 1] + span_start", "said.starts[answer + 1] + span_end"),
+    n="phrases.n",
+    text=_json_or_null("phrases.text"),
+    span=_or_null(_array("answer.start + span_start", "answer.start + span_end"), "span_start IS NOT NULL"),
     mask=_object(size=_array("height", "width"), counts="to_json(rle_counts)"),
-    box="to_json(box)",
-    area="to_json(area)",
+    box=_json_or_null("box"),
+    area="area",
     score="to_json(score)",
 )
 _RESULT = _object(
     text="to_json(said.text)",
     answers=_array("said.answers"),
-    phrases=_array("coalesce(found.phrases, '')"),
-    model="to_json(results.model_fingerprint)",
+    phrases=_array("said.phrases"),
+    model="(SELECT to_json(model_fingerprint) FROM results WHERE results.job_id = jobs.id)",
 )
+# Phrases are numbered through all answers, so those of the first come first.
 _RESULTS = f"""
-    SELECT {_object(**_JOB, image=_IMAGE, result=_RESULT)}
-    FROM jobs JOIN results ON results.job_id = jobs.id
-    CROSS JOIN LATERAL (
-        SELECT string_agg(answer.text, E'\n' ORDER BY n) AS text,
-            string_agg({_ANSWER}, ',' ORDER BY n) AS answers,
-            array_agg(start ORDER BY n) AS starts
+    SELECT concat({_object(**_JOB, image=f"coalesce(({_IMAGE}), 'null')", result=_RESULT)}) AS line
+    FROM jobs CROSS JOIN LATERAL (
+        SELECT string_agg(answer.text, E'\n' ORDER BY answer.n) AS text,
+            string_agg(concat({_ANSWER}), ',' ORDER BY answer.n) AS answers,
+            string_agg(found.phrases, ',' ORDER BY answer.n) AS phrases
         FROM (
             SELECT n, text, sum(char_length(text) + 1) OVER (ORDER BY n) - char_length(text) - 1 AS start
             FROM answers WHERE answers.job_id = jobs.id
         ) AS answer
+        CROSS JOIN LATERAL (
+            SELECT string_agg(phrases.n::text, ',' ORDER BY phrases.n) AS numbers,
+                string_agg(concat({_PHRASE}), ',' ORDER BY phrases.n) AS phrases
+            FROM phrases WHERE phrases.job_id = jobs.id AND phrases.answer = answer.n
+        ) AS found
     ) AS said
-    CROSS JOIN LATERAL (
-        SELECT string_agg({_PHRASE}, ',' ORDER BY n) AS phrases FROM phrases WHERE phrases.job_id = jobs.id
-    ) AS found
     WHERE jobs.batch_id = :batch AND jobs.state = 'succeeded' AND jobs.line > :after AND jobs.line <= :last
     AND jobs.finished_at <= :by
     ORDER BY jobs.line
 """
 _FAULT = _object(
-    line="line", custom_id="to_json(custom_id)", id="NULL", state="to_json('invalid'::text)", error="problem"
+    line="line", custom_id=_json_or_null("custom_id"), id="'null'", state="""'"invalid"'""", error="problem"
 )
 _INVALID = f"""
-    SELECT {_FAULT}
-    FROM batch_errors WHERE batch_id = :batch AND line > :after AND line <= :last ORDER BY line
+    SELECT concat({_FAULT}) AS line
+    FROM batch_errors WHERE batch_id = :batch AND batch_errors.line > :after AND batch_errors.line <= :last
+    ORDER BY batch_errors.line
 """
 _UNDONE = f"""
-    SELECT {_object(**_JOB, error="jobs.error")}
-    FROM jobs WHERE batch_id = :batch AND state = '{{state}}' AND line > :after AND line <= :last
+    SELECT concat({_object(**_JOB, error=_json_or_null("jobs.error"))}) AS line
+    FROM jobs WHERE batch_id = :batch AND state = '{{state}}' AND jobs.line > :after AND jobs.line <= :last
     AND finished_at <= :by
-    ORDER BY line
+    ORDER BY jobs.line
+"""
+# As one value: to hand over each line by itself costs the client of the database more than it costs to write.
+_PAGE_OF = """
+    SELECT coalesce(string_agg(line || E'\n', ''), '') FROM ({lines}) AS page
 """
 
 
@@ -161,7 +176,8 @@ def error_pages(conn: Connection, batch_id: UUID) -> list[Page]:
 def page_lines(conn: Connection, batch_id: UUID, page: Page) -> bytes:
     """A line of JSON each; without those that are something else by now."""
     values = {"batch": batch_id, "after": page.after, "last": page.last, "by": page.by}
-    return "".join(f"{line}\n" for line in conn.execute(text(page.part.lines), values).scalars()).encode()
+    written: str = conn.execute(text(_PAGE_OF.format(lines=page.part.lines)), values).scalar_one()
+    return written.encode()
 
 
 def _pages(conn: Connection, batch_id: UUID, parts: Sequence[_Part]) -> list[Page]:
