@@ -10,6 +10,7 @@ from uuid import UUID
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from services.gateway.by_owner import ByOwner
 from shared.logs import get_logger
 
 WINDOW_SECONDS = 60
@@ -17,7 +18,6 @@ AWAY_SECONDS = 5.0
 """So long a broker that did not answer is not asked again."""
 _PATIENCE = 0.5
 """So long a request waits for a broker that says nothing, where one that is gone refuses at once."""
-_SWEEP_EVERY = 10_000
 
 KEY_PREFIX = "glamm:rate:"
 # The broker's clock, so that those of the gateways need not agree.
@@ -56,8 +56,7 @@ class OwnCount:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._empty_at: dict[UUID, float] = {}
-        self._taken = 0
+        self._empty_at = ByOwner[float](idle=lambda empty_at, now: empty_at <= now)
 
     async def take(self, owner_id: UUID, each: float, wanted: int) -> Taken:
         now = self._clock()
@@ -66,13 +65,8 @@ class OwnCount:
         taken = max(0, min(room, wanted))
         if taken:
             empty_at = self._empty_at[owner_id] = empty_at + taken * each
-            self._sweep(now)
+            self._empty_at.taken(now)
         return Taken(taken, empty_at - now)
-
-    def _sweep(self, now: float) -> None:
-        self._taken += 1
-        if self._taken % _SWEEP_EVERY == 0:
-            self._empty_at = {owner: at for owner, at in self._empty_at.items() if at > now}
 
 
 class SharedCount:

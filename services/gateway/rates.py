@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from services.gateway.by_owner import ByOwner
 from services.gateway.counts import WINDOW_SECONDS, Count
 from shared.access import Principal
 from shared.errors import LimitReached
 
 _SHARES = 600
 """A minute is cut into so many: a gateway takes at once what the rate gives in a tenth of a second."""
-_SWEEP_EVERY = 10_000
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,10 @@ class _Share:
     def refusal(self, now: float) -> Rate:
         return Rate(self.limit, 0, self.empty_at - now, retry_after=max(self.full_until - now, self.each / 2))
 
+    def idle(self, now: float) -> bool:
+        """Back at nothing, and nobody is asking for more."""
+        return self.empty_at <= now and not self.lock.locked()
+
 
 class Rates:
     """A minute's requests may come at once; from then on they may come as fast as the minute gives them back.
@@ -83,8 +87,7 @@ class Rates:
 
     def __init__(self, default: int, count: Count, clock: Callable[[], float] = time.monotonic) -> None:
         self._default, self._count, self._clock = default, count, clock
-        self._shares: dict[UUID, _Share] = {}
-        self._taken = 0
+        self._shares = ByOwner[_Share](_Share.idle)
 
     async def take(self, principal: Principal) -> Rate:
         """Count one request, unless it is too many."""
@@ -100,7 +103,7 @@ class Rates:
         if not share.left:
             return share.refusal(now)
         share.left -= 1
-        self._sweep(now)
+        self._shares.taken(now)
         return share.rate(now)
 
     def _asks(self, share: _Share) -> bool:
@@ -111,11 +114,3 @@ class Rates:
         now = self._clock()
         share.left, share.empty_at = taken.requests, now + taken.empty_in
         share.full_until = 0.0 if taken.requests else share.empty_at + share.each - WINDOW_SECONDS
-
-    def _sweep(self, now: float) -> None:
-        """Forget owners that are back at nothing, so that memory does not grow with everybody who ever came."""
-        self._taken += 1
-        if self._taken % _SWEEP_EVERY == 0:
-            self._shares = {
-                owner: share for owner, share in self._shares.items() if share.empty_at > now or share.lock.locked()
-            }

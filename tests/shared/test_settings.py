@@ -90,31 +90,30 @@ def test_a_wrong_value_names_its_variable(monkeypatch: pytest.MonkeyPatch, varia
     assert variable in str(raised.value.remedy)
 
 
-def test_a_process_with_wrong_settings_says_so_in_one_line_without_the_value() -> None:
+def refusal(*arguments: str, **environment: str) -> str:
+    """The one line that a Python process says when it ends for a wrong setting."""
     done = subprocess.run(
-        [sys.executable, "-c", "from shared.settings import settings_or_exit; settings_or_exit()"],
-        env={"GLAMM_DATABASE_URL": "mysql://user:hunter2@db/glamm", "PYTHONPATH": str(Path(__file__).parents[2])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert "GLAMM_DATABASE_URL" in done.stderr
-    assert "hunter2" not in done.stderr
-
-
-def test_a_process_that_is_to_read_what_is_no_bucket_says_so_in_one_line() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "services.gateway"],
-        env={"GLAMM_IMPORT_BUCKETS": "photos,My_Photos", "PYTHONPATH": str(Path(__file__).parents[2])},
+        [sys.executable, *arguments],
+        env={**environment, "PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,
         text=True,
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert "'My_Photos' is no name of a bucket" in done.stderr
-    assert "Correct or unset GLAMM_IMPORT_BUCKETS." in done.stderr
+    return done.stderr
+
+
+def test_a_process_with_wrong_settings_says_so_in_one_line_without_the_value() -> None:
+    reads_settings = "from shared.settings import settings_or_exit; settings_or_exit()"
+    told = refusal("-c", reads_settings, GLAMM_DATABASE_URL="mysql://user:hunter2@db/glamm")
+    assert "GLAMM_DATABASE_URL" in told
+    assert "hunter2" not in told
+
+
+def test_a_process_that_is_to_read_what_is_no_bucket_says_so_in_one_line() -> None:
+    told = refusal("-m", "services.gateway", GLAMM_IMPORT_BUCKETS="photos,My_Photos")
+    assert "'My_Photos' is no name of a bucket" in told
+    assert "Correct or unset GLAMM_IMPORT_BUCKETS." in told
 
 
 def test_buckets_stand_between_commas_and_the_services_own_is_none_of_them(monkeypatch: pytest.MonkeyPatch) -> None:

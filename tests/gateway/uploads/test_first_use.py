@@ -1,4 +1,4 @@
-"""POST /images/uploads, what clients then put into the object store, and its first use."""
+"""An upload on its way to be an image: used for the first time, refused for what it is, or deleted."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,36 +10,14 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import text
 
-from services.gateway.app import create_app
 from shared import access, jobs
-from shared.access import OwnerLimits
 from shared.objects import key_of, upload_key_of
-from shared.schema import ExpectedUpload, Uploads
 from shared.scopes import Scope
-from shared.settings import Settings
 from shared.tables import LOCAL_OWNER
 from tests.gateway.conftest import Backstage, encode, picture
+from tests.gateway.uploads.conftest import declare, described, put
 
 pytestmark = pytest.mark.anyio
-
-
-def described(data: bytes, **otherwise: object) -> dict[str, Any]:
-    return {"sha256": sha256(data).hexdigest(), "bytes": len(data), "media_type": "image/png", **otherwise}
-
-
-async def declare(api: httpx.AsyncClient, *images: dict[str, Any], **request: Any) -> list[ExpectedUpload]:
-    answer = await api.post("/images/uploads", json={"images": images}, **request)
-    assert answer.status_code == 200, answer.text
-    return Uploads.model_validate_json(answer.content).images
-
-
-async def put(expected: ExpectedUpload, data: bytes) -> int:
-    """As any HTTP client does, without a key of ours; the status."""
-    assert expected.upload is not None
-    async with httpx.AsyncClient(trust_env=False) as client:
-        sent = {name: value for name, value in expected.upload.headers.items() if name != "Content-Length"}
-        answer = await client.request(expected.upload.method, expected.upload.url, content=data, headers=sent)
-        return answer.status_code
 
 
 async def upload(api: httpx.AsyncClient, data: bytes, arriving: bytes | None = None, **otherwise: object) -> str:
@@ -75,28 +53,6 @@ async def test_an_upload_is_an_image_from_its_first_use_on(api, backstage, png, 
     assert (await use(image_id)).status_code == answer.status_code
     (again,) = await declare(api, described(png))
     assert (again.id, again.stored, again.upload) == (image_id, True, None)
-
-
-async def test_many_are_declared_at_once_and_answered_in_order(api, png, photo) -> None:
-    stored = (await api.post("/images", content=png)).json()["id"]
-    fill = [described(str(n).encode(), media_type="image/webp") for n in range(998)]
-    answers = await declare(api, *fill, described(png), described(photo, media_type="image/jpeg"))
-    assert [answer.id for answer in answers[:998]] == [one["sha256"] for one in fill]
-    assert [answer.stored for answer in answers] == [False] * 998 + [True, False]
-    assert answers[998].id == stored
-    last = answers[999].upload
-    assert last is not None
-    assert (last.method, last.headers) == ("PUT", {"Content-Type": "image/jpeg", "Content-Length": str(len(photo))})
-    assert await put(answers[999], photo) == 200
-    known = (await api.get(f"/images/{answers[999].id}")).json()
-    assert (known["width"], known["height"], known["media_type"]) == (32, 48, "image/jpeg")
-
-
-async def test_a_list_may_name_an_image_twice(api, backstage, png) -> None:
-    first, second = await declare(api, described(png), described(png))
-    assert first == second
-    with backstage.engine.connect() as connection:
-        assert connection.execute(text("SELECT count(*) FROM uploads")).scalar_one() == 1
 
 
 async def test_a_client_sees_whether_it_has_arrived(api, backstage, png) -> None:
@@ -158,16 +114,6 @@ async def test_what_is_no_image_for_us_is_refused_as_by_any_other_way(api, backs
     assert (backstage.contents().images, backstage.contents().jobs) == (0, 0)
 
 
-async def test_the_object_store_takes_no_other_length_and_no_other_type(api, backstage, png) -> None:
-    (expected,) = await declare(api, described(png))
-    assert await put(expected, png + b"!") == 403
-    assert await put(expected, png[1:]) == 403
-    assert expected.upload is not None
-    html = expected.upload.model_copy(update={"headers": {"Content-Type": "text/html"}})
-    assert await put(expected.model_copy(update={"upload": html}), png) == 403
-    assert backstage.contents().objects == ()
-
-
 async def test_wrong_lengths_that_come_by_another_way_are_refused(api, backstage, png, use) -> None:
     (expected,) = await declare(api, described(png))
     backstage.objects.put(upload_key_of(expected.id, LOCAL_OWNER), png + b"!", "image/png")
@@ -210,67 +156,6 @@ async def test_an_upload_is_its_owners(app: FastAPI, backstage: Backstage, png: 
         assert his.upload.url.split("?")[0] != expected.upload.url.split("?")[0]
         refused = await client.post("/images/uploads", json={"images": [described(png)]}, headers=headers["eve"])
         assert refused.status_code == 403
-
-
-async def test_declared_bytes_count_as_stored_ones(app: FastAPI, backstage: Backstage, png: bytes) -> None:
-    with backstage.engine.begin() as connection:
-        _, secret = access.create_key(connection, "ann", (Scope.READ, Scope.WRITE))
-        access.set_limits(connection, "ann", OwnerLimits(stored_bytes=2 * len(png) + 10))
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(app),
-        base_url="http://gateway",
-        headers={"Authorization": f"Bearer {secret}"},
-    ) as ann:
-        (first,) = await declare(ann, described(png))
-        # Declared again, stored, and declared once more it counts once.
-        await declare(ann, described(png))
-        assert await put(first, png) == 200
-        assert (await ann.get(f"/images/{first.id}")).status_code == 200
-        others = [described(bytes([n]) * (len(png) // 2)) for n in range(3)]
-        full = await ann.post("/images/uploads", json={"images": [described(png), *others]})
-        assert (full.status_code, full.json()["field"]) == (429, "stored_bytes")
-        await declare(ann, described(png), *others[:2])
-        assert (await ann.post("/images", content=encode(picture(seed=1)))).status_code == 429
-        with backstage.engine.begin() as connection:
-            connection.execute(text("UPDATE uploads SET expires_at = now()"))
-        assert (await ann.post("/images", content=encode(picture(seed=1)))).status_code == 201
-
-
-@pytest.mark.parametrize(
-    ("images", "status", "field"),
-    [
-        ([], 422, "images"),
-        ([described(bytes([n % 256, n // 256])) for n in range(1001)], 422, "images"),
-        ([described(b"x", sha256="X" * 64)], 422, "images[0].sha256"),
-        ([described(b"x", bytes=0)], 422, "images[0].bytes"),
-        ([described(b"x", bytes=2**63)], 422, "images[0].bytes"),
-        ([described(b"x"), described(b"y", bytes=33 * 1024 * 1024)], 413, "images[1].bytes"),
-        ([described(b"x", media_type="image/gif")], 422, "images[0].media_type"),
-        ([described(b"x", colour="red")], 422, "images[0].colour"),
-        ([described(b"x"), described(b"x", bytes=2)], 422, "images[1]"),
-        ("all", 422, "images"),
-    ],
-)
-async def test_a_list_that_makes_no_sense_is_refused_as_a_whole(api, backstage, images, status, field) -> None:
-    answer = await api.post("/images/uploads", json={"images": images})
-    assert (answer.status_code, answer.json()["field"]) == (status, field)
-    assert answer.json()["remedy"]
-    with backstage.engine.connect() as connection:
-        assert connection.execute(text("SELECT count(*) FROM uploads")).scalar_one() == 0
-
-
-async def test_urls_lead_where_clients_reach_the_object_store(settings: Settings, backstage, png) -> None:
-    public = {"s3_public_endpoint": "objects.example", "s3_public_secure": True, "upload_url_seconds": 60}
-    app = create_app(settings.model_copy(update=public))
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client,
-    ):
-        (expected,) = await declare(client, described(png))
-    assert expected.upload is not None
-    key = upload_key_of(expected.id, LOCAL_OWNER)
-    assert expected.upload.url.startswith(f"https://objects.example/{settings.s3_bucket}/{key}?")
-    assert "X-Amz-Expires=60&" in expected.upload.url
 
 
 async def test_an_upload_that_was_not_used_can_be_deleted(api, backstage, png, use) -> None:
