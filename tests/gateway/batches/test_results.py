@@ -12,7 +12,7 @@ import pytest
 from shared import batches
 from shared.batches import results
 from shared.errors import Expired, FeaturesLost, InvalidInput
-from shared.jobs import Result, Stage
+from shared.jobs import Answer, Result, Stage
 from shared.settings import Settings
 from tests.gateway.batches.conftest import lines_of, manifest, store, submit, work_off
 from tests.gateway.conftest import Backstage
@@ -211,11 +211,12 @@ async def test_a_result_line_says_what_each_kind_of_job_has(
     image, (bucket,) = await store(api), settings.import_buckets
     (answer,) = result.answers
     unnamed = replace(answer, phrases=(replace(answer.phrases[0], text=None, span=None), answer.phrases[1]))
-    several = Result((unnamed, answer), "weights-1")
+    nothing = Answer("There is no ☃ here.", "There is no ☃ here.", ())
+    several = Result((unnamed, nothing, answer), "weights-1")
     key = 'a "quoted" \\ name/☃ 1.png'
     asked = [
-        {"image_id": image, "task": "refseg", "expressions": ['the "red" one', "back\\slash"]},
-        {"image_id": image, "task": "region_caption", "boxes": [[0, 0, 20, 10], [1.5, 2, 30, 31]]},
+        {"image_id": image, "task": "refseg", "expressions": ['the "red" one', "the ☃", "back\\slash"]},
+        {"image_id": image, "task": "region_caption", "boxes": [[0, 0, 20, 10], [1.5, 2, 30, 31], [4, 4, 8, 8]]},
         {"s3_uri": f"s3://{bucket}/{key}", "task": "gcg"},
     ]
     url = (await submit(api, manifest(asked))).headers["Location"]
@@ -232,6 +233,7 @@ async def test_a_result_line_says_what_each_kind_of_job_has(
         assert line["result"] == job["result"]
     assert [answer["expression"] for answer in referred["result"]["answers"]] == asked[0]["expressions"]
     assert [answer["box"] for answer in described["result"]["answers"]] == asked[1]["boxes"]
+    assert [answer["phrases"] for answer in referred["result"]["answers"]] == [[0, 1], [], [2, 3]]
     assert [phrase["text"] for phrase in referred["result"]["phrases"]][:2] == [None, "grass"]
     (canceled,) = lines_of(await api.get(f"{url}/errors.jsonl"))
     assert (canceled["source"], canceled["image_id"]) == (f"s3://{bucket}/{key}", None)

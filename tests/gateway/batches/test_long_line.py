@@ -7,6 +7,7 @@ import psutil
 import pytest
 
 from services.gateway.errors import MEDIA_TYPE
+from tests.gateway.batches.conftest import JSONL
 from tests.gateway.conftest import Process
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
@@ -15,7 +16,6 @@ MB = 2**20
 LENGTH = 1024 * MB
 MOST_GROWTH = 32 * MB
 """What the gateway may take more than before: a line's worth and some pieces of 1 MB, many times over."""
-JSONL = {"Content-Type": "application/jsonl"}
 
 
 async def test_a_gigabyte_in_one_line_is_refused_in_constant_memory(start: Callable[..., Process]) -> None:
