@@ -4,131 +4,22 @@ Nothing here waits on a clock to fill a batch. Items gather while a step runs an
 an item that comes alone runs alone at once, and under load the batches fill themselves.
 """
 
-# ruff: noqa: N818 -- the names say what happened
-
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, InvalidStateError
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import torch
 
 from shared.line import Line
 from shared.logs import get_logger
+from workers.core import Core
+from workers.ticket import EngineBroken, GivenBack, Ticket, TookTooLong
 
 In = TypeVar("In")
 Out = TypeVar("Out")
-In_contra = TypeVar("In_contra", contravariant=True)
-Out_co = TypeVar("Out_co", covariant=True)
 
 log = get_logger(__name__)
-
-
-class Core(Protocol[In_contra, Out_co]):
-    """What an engine runs. Items come in under a key; a step returns those it finished, each with its output.
-
-    A core that works on fewer items at a time than it was given works on urgent ones first.
-
-    What `admit` raises, or `step` returns in place of an output, is the fault of that item. What `step` raises may be
-    the fault of any item admitted, or of their number: the engine drops them all and finds out. `drop` forgets an item
-    and takes unknown keys.
-    """
-
-    def admit(self, key: int, item: In_contra, urgent: bool, /) -> None: ...
-
-    def step(self) -> Sequence[tuple[int, Out_co | Exception]]: ...
-
-    def drop(self, key: int, /) -> None: ...
-
-    def shrink(self) -> bool:
-        """Hold less of what is admitted in memory at a time, from now on; False where that cannot be."""
-        ...
-
-
-class BatchCore(Generic[In, Out]):
-    """A core that finishes in one step: a function from a batch to as many outputs."""
-
-    def __init__(self, run: Callable[[Sequence[In]], Sequence[Out]]) -> None:
-        self._run = run
-        self._items: dict[int, In] = {}
-
-    def admit(self, key: int, item: In, _urgent: bool, /) -> None:
-        self._items[key] = item
-
-    def step(self) -> Sequence[tuple[int, Out | Exception]]:
-        batch, self._items = self._items, {}
-        return list(zip(batch, self._run(list(batch.values())), strict=True))
-
-    def drop(self, key: int, /) -> None:
-        self._items.pop(key, None)
-
-    def shrink(self) -> bool:
-        """A batch is as large as what was admitted."""
-        return False
-
-
-class EngineError(Exception):
-    """An item ended for a reason that lies with the engine, not with the item."""
-
-
-class GivenBack(EngineError):
-    """The engine is closing: the item did not finish here and may run elsewhere."""
-
-
-class TookTooLong(EngineError):
-    """The item was not finished by its deadline."""
-
-
-class EngineBroken(EngineError):
-    """The device failed or hung under the item; nothing runs on it again in this process."""
-
-
-class Ticket(Future[Out]):
-    """The future output of one item. `cancel` takes the item out before the engine's next step, however far it is.
-
-    limit: seconds that the item may run; what it waits for others before that is no fault of its own.
-    steps: how many the engine had taken when the item came; waited_steps: how many more before it was admitted.
-    """
-
-    def __init__(self, limit: float | None, urgent: bool, steps: int) -> None:
-        super().__init__()
-        self.limit = limit
-        self.urgent = urgent
-        self.steps = steps
-        self.waited_steps = 0
-        self.submitted_at = time.monotonic()
-        self.admitted_at: float | None = None
-        self.finished_at: float | None = None
-
-    @property
-    def deadline(self) -> float | None:
-        """Of `time.monotonic`; None until it runs, and without a limit."""
-        return None if self.limit is None or self.admitted_at is None else self.admitted_at + self.limit
-
-    @property
-    def waited_ms(self) -> float:
-        """Time from submission to admission."""
-        return 0.0 if self.admitted_at is None else (self.admitted_at - self.submitted_at) * 1000
-
-    @property
-    def ran_ms(self) -> float:
-        """Time from admission to the end."""
-        if self.admitted_at is None or self.finished_at is None:
-            return 0.0
-        return (self.finished_at - self.admitted_at) * 1000
-
-    def settle(self, outcome: Out | Exception) -> None:
-        """Give the ticket its end, unless it has one: the first of output, deadline, cancellation and drain counts."""
-        self.finished_at = time.monotonic()
-        try:
-            if isinstance(outcome, Exception):
-                self.set_exception(outcome)
-            else:
-                self.set_result(outcome)
-        except InvalidStateError:
-            log.debug("engine.late_outcome")
 
 
 def urgent_places(capacity: int) -> int:

@@ -5,7 +5,7 @@
 import torch
 
 from shared.errors import GlammError
-from workers.engine import TookTooLong
+from workers.ticket import TookTooLong
 
 
 class FeaturesGone(Exception):

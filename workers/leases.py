@@ -14,7 +14,7 @@ from shared.errors import Unavailable
 from shared.jobs import Run
 from shared.logs import get_logger
 from shared.transactions import Transactions
-from workers.engine import Ticket
+from workers.ticket import Ticket
 
 log = get_logger(__name__)
 

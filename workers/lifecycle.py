@@ -16,9 +16,10 @@ from shared.jobs import Message, Run, Timing
 from shared.logs import get_logger, job_context
 from shared.settings import Settings
 from shared.transactions import Transactions
-from workers.engine import Engine, GivenBack
+from workers.engine import Engine
 from workers.errors import FeaturesGone, explained
 from workers.leases import Hold, Leases
+from workers.ticket import GivenBack
 from workers.work import Done, In, Out, Record, Work
 
 log = get_logger(__name__)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from shared import logs
 from shared.jobs import Stage
 from shared.settings import get_settings
-from workers.engine import BatchCore, Engine
+from workers.core import BatchCore
+from workers.engine import Engine
 from workers.process import WorkerProcess, open_station
 from workers.station import Station
 

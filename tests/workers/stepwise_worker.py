@@ -8,7 +8,7 @@ import redis
 from shared import logs
 from shared.jobs import Stage
 from shared.settings import get_settings
-from workers.engine import Core
+from workers.core import Core
 from workers.process import WorkerProcess, open_station
 
 PERMITS = "permits"

@@ -12,8 +12,8 @@ from shared.jobs import Run
 from shared.transactions import Transactions
 from tests.workers.harness import SECONDS, Place
 from workers.ears import Ears
-from workers.engine import Ticket
 from workers.leases import Leases
+from workers.ticket import Ticket
 
 LEASE = timedelta(hours=1)
 

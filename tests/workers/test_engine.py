@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from workers.engine import BatchCore, Engine, EngineBroken, GivenBack, Ticket, TookTooLong, urgent_places
+from workers.core import BatchCore
+from workers.engine import Engine, urgent_places
+from workers.ticket import EngineBroken, GivenBack, Ticket, TookTooLong
 
 SECONDS = 300  # how long a test waits for what must happen; never how long it takes
 

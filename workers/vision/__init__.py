@@ -4,7 +4,8 @@ from shared.objects import ObjectStore
 from shared.settings import Settings
 from shared.stages.device import resolve_compile
 from shared.stages.vision import VisionStage
-from workers.engine import BatchCore, Engine
+from workers.core import BatchCore
+from workers.engine import Engine
 from workers.station import Station, feature_store, placement
 from workers.vision.work import VisionWork, once_each
 
