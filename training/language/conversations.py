@@ -11,10 +11,12 @@ from training.data import templates
 from training.language.captions import caption, gcg
 from training.language.draw import chance, weighted
 from training.language.grounding import ground
-from training.language.questions import NO, YES, Question, follow_up, vqa
+from training.language.question import Question
+from training.language.questions import follow_up, vqa
 from training.language.referring import refseg
 from training.language.regions import region_caption
 from training.language.usage import Usage
+from training.language.whether import NO, YES
 from training.scenes.scene import Scene
 
 FIRST: dict[Task, float] = {

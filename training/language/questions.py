@@ -1,25 +1,22 @@
 """Questions and their short answers. Each kind of question is answered in one form, so that one answer is right."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from numpy.random import Generator
 
-from shared.masks import Box, Mask
 from training.language import relations
 from training.language.describing import Description, of_category
-from training.language.draw import chance, in_turn, pick, shuffled, weighted
+from training.language.draw import chance, in_turn, pick, shuffled
 from training.language.naming import coloured_name, only_name, united
 from training.language.nouns import NUMBERS, plural, sentence, with_article
-from training.language.positions import is_clear, possibly_at, surely_at
+from training.language.positions import is_clear
+from training.language.question import Question
 from training.language.referring import PREFER, describe_one, unseen_category
 from training.language.relations import Relation
 from training.language.usage import Usage
-from training.scenes.scene import POSITIONS, SIZES, Scene, SceneObject
+from training.language.whether import asks_attribute, asks_whether_related, has_attribute, is_related, is_there
+from training.scenes.scene import SIZES, Scene, SceneObject
 
-YES, NO = "Yes.", "No."
-_PLACES = tuple(words for row in POSITIONS for words in row)
-_TRIES = 8
 # More of one category are hard to count for anyone, where they overlap.
 _MOST_ALIKE = 4
 
@@ -35,32 +32,8 @@ _WHAT_BOX = (
 _WHERE = ("Where is the {name}?", "Where is the {name}?", "Where in the picture is the {name}?")
 _HOW_MANY = ("How many {names} are there?", "How many {names} are there?", "How many {names} are in the picture?")
 _COLOUR = ("What colour is the {name}?", "What color is the {name}?", "Which colour is the {name}?")
-_PRESENT = (
-    "Is there {name} in the picture?",
-    "Is there {name}?",
-    "Can you see {name}?",
-    "Is {name} in the picture?",
-)
 _BACKGROUND = ("What is in the background?", "What is the background?", "What can you see in the background?")
 _SHOW = ("Show me the {name}.", "Show me the {name}.", "Point at the {name}.")
-
-
-@dataclass(frozen=True, eq=False)
-class Question:
-    """question: as a client would put it, with box: xyxy in pixels, where it asks about one (`<box1>` in its words).
-
-    answer: with its markup; masks: (H, W) each, one a [SEG] of the answer. kind: which form of question it is.
-    about: index of the one thing that it is about. seen: indices of all that the answer is read off, where it is more
-    than that one.
-    """
-
-    question: str
-    answer: str
-    kind: str
-    box: Box | None = None
-    masks: tuple[Mask, ...] = ()
-    about: int | None = None
-    seen: tuple[int, ...] = ()
 
 
 def vqa(scene: Scene, usage: Usage, rng: Generator) -> Question:
@@ -91,7 +64,7 @@ def follow_up(scene: Scene, about: int, usage: Usage, rng: Generator) -> Questio
             case "size" if thing.size:
                 return Question("Is it large or small?", sentence(thing.size), "size", about=about)
             case "attribute":
-                return _asks_attribute(scene, about, "it", usage, rng)
+                return asks_attribute(scene, about, "it", usage, rng)
             case "relation":
                 found = _what_related(scene, about, "it", usage, rng)
                 if found is not None:
@@ -211,102 +184,6 @@ def _background(scene: Scene, usage: Usage, rng: Generator) -> Question:
     return Question(pick(_BACKGROUND, rng), sentence(scene.background), "background")
 
 
-def _is_there(scene: Scene, usage: Usage, rng: Generator) -> Question | None:
-    """Whether there is such a thing: of a category, of a colour, or both, so that half of the answers are "no"."""
-    thing = pick(scene.objects, rng)
-    yes = chance(0.5, rng)
-    form = weighted({"category": 0.5, "both": 0.35, "colour": 0.15}, rng)
-    if form == "category":
-        category = thing.category if yes else unseen_category(scene, usage, rng)
-        return _asks_presence(category, of_category(scene, category), rng)
-    for _ in range(_TRIES):
-        colour = thing.colour if yes else pick(usage.colours, rng)
-        description = Description(thing.category if form == "both" else "", colour)
-        if not colour or not usage.allowed_colour(thing.category, colour):
-            continue
-        found = description.fitting(scene)
-        if found is not None and bool(found) == yes:
-            return _asks_presence(description.name, found, rng)
-    return None
-
-
-def _asks_presence(name: str, found: tuple[int, ...], rng: Generator) -> Question:
-    question = pick(_PRESENT, rng).format(name=with_article(name))
-    return Question(question, YES if found else NO, "yes_no", seen=found)
-
-
-def _has_attribute(scene: Scene, usage: Usage, rng: Generator) -> Question | None:
-    for about in shuffled(range(len(scene.objects)), rng):
-        thing = scene.objects[about]
-        if len(of_category(scene, thing.category)) == 1:
-            return _asks_attribute(scene, about, f"the {thing.category}", usage, rng)
-    return None
-
-
-def _asks_attribute(scene: Scene, about: int, name: str, usage: Usage, rng: Generator) -> Question:
-    """Whether the thing has a colour, a size or a place."""
-    thing = scene.objects[about]
-    yes = chance(0.5, rng)
-    for form in in_turn({"colour": 0.5, "size": 0.2, "position": 0.3}, rng):
-        words = _attribute(scene, thing, form, yes, usage, rng)
-        if words:
-            return Question(f"Is {name} {words}?", YES if yes else NO, "yes_no", about=about)
-    # A place that is not clear can still be denied.
-    far = next(words for words in _PLACES if not possibly_at(scene, thing, words))
-    return Question(f"Is {name} {far}?", NO, "yes_no", about=about)
-
-
-def _attribute(scene: Scene, thing: SceneObject, form: str, yes: bool, usage: Usage, rng: Generator) -> str:
-    """A true attribute, or a false one; "" where the thing has none of this form."""
-    match form:
-        case "colour" if thing.colour:
-            others = [
-                each for each in usage.colours if each != thing.colour and usage.allowed_colour(thing.category, each)
-            ]
-            return thing.colour if yes else pick(others, rng)
-        case "size" if thing.size:
-            return thing.size if yes else next(size for size in SIZES if size != thing.size)
-        case "position" if yes:
-            return thing.position if surely_at(scene, thing, thing.position) else ""
-        case "position":
-            return pick([words for words in _PLACES if not possibly_at(scene, thing, words)], rng)
-    return ""
-
-
-def _is_related(scene: Scene, usage: Usage, rng: Generator) -> Question | None:
-    """Whether one thing stands in a relation to another; half of the answers are "no"."""
-    yes = chance(0.5, rng)
-    for subject in shuffled(range(len(scene.objects)), rng):
-        other = int(rng.integers(len(scene.objects)))
-        if other == subject:
-            continue
-        found = relations.between(scene, subject, other, usage) if yes else _untrue(scene, subject, other, usage)
-        if found:
-            asked = _asks_whether_related(scene, relations.choose(found, scene, usage, rng), yes, rng)
-            if asked is not None:
-                return asked
-    return None
-
-
-def _untrue(scene: Scene, subject: int, other: int, usage: Usage) -> list[Relation]:
-    category = scene.objects[subject].category
-    return [
-        Relation(name, subject, other)
-        for name in relations.RELATIONS
-        if usage.allowed(category, name) and not relations.possibly(scene, name, subject, other)
-    ]
-
-
-def _asks_whether_related(scene: Scene, relation: Relation, yes: bool, rng: Generator) -> Question | None:
-    name, other_name = only_name(scene, relation.subject, rng), only_name(scene, relation.other, rng)
-    if name is None or other_name is None:
-        return None
-    question = f"Is the {name} {relation.words(rng)} the {other_name}?"
-    return Question(
-        question, YES if yes else NO, "yes_no", about=relation.subject, seen=(relation.subject, relation.other)
-    )
-
-
 def _show(scene: Scene, usage: Usage, rng: Generator) -> Question | None:
     """A question that is answered with masks."""
     found = describe_one(scene, usage, rng)
@@ -338,7 +215,7 @@ def _preferred(scene: Scene, usage: Usage, rng: Generator) -> Question | None:
             description = Description(relation=relation.name, other=relation.other)
             if description.fitting(scene) == (relation.subject,):
                 return _asks_related(scene, relation, f"the {name}", rng)
-        found = _asks_whether_related(scene, relation, True, rng)
+        found = asks_whether_related(scene, relation, True, rng)
         if found is not None:
             return found
     return None
@@ -360,12 +237,12 @@ _FORMS: dict[Ask, float] = {
     _colour: 0.12,
     _size: 0.03,
     _background: 0.05,
-    _is_there: 0.08,
-    _has_attribute: 0.06,
-    _is_related: 0.06,
+    is_there: 0.08,
+    has_attribute: 0.06,
+    is_related: 0.06,
     _show: 0.03,
     _show_all: 0.02,
 }
 
-_PRACTICE = {**_FORMS, _is_there: 0.12, _has_attribute: 0.1, _is_related: 0.16, _what_is_related: 0.12}
+_PRACTICE = {**_FORMS, is_there: 0.12, has_attribute: 0.1, is_related: 0.16, _what_is_related: 0.12}
 """Relations, and yes or no, are what a small model learns last."""

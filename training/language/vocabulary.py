@@ -12,9 +12,9 @@ from training.data import templates
 from training.language.conversations import turn
 from training.language.imagined import imagine
 from training.language.nouns import NUMBERS, definite, plural, sentence, with_article
-from training.language.questions import NO, YES
 from training.language.relations import WORDINGS
 from training.language.usage import Usage
+from training.language.whether import NO, YES
 from training.scenes.scene import POSITIONS, SIZES
 
 SCENES = 600

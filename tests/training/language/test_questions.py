@@ -20,7 +20,8 @@ from tests.training.language.reading import (
     the_one,
 )
 from training.language.nouns import with_article
-from training.language.questions import Question, vqa
+from training.language.question import Question
+from training.language.questions import vqa
 from training.language.regions import region_caption
 from training.scenes.scene import Scene, SceneObject
 
