@@ -228,6 +228,8 @@ def test_what_is_neither_a_batch_nor_a_job_cannot_be_canceled(glamm) -> None:
         (["glamm", "submit", "--task", "reg"], "region_caption"),
         (["glamm", "annotate", "--task", "gr"], "ground"),
         (["glamm", "jobs", "--state", "fa"], "failed"),
+        (["glamm", "webhooks", "rot"], "rotate"),
+        (["glamm", "webhooks", "add", "--event", "batch"], "batch.finished"),
         (["glamm", "keys", "limits", "--re"], "--requests-per-minute --reset"),
     ],
 )
