@@ -227,6 +227,7 @@ def test_what_is_neither_a_batch_nor_a_job_cannot_be_canceled(glamm) -> None:
         (["glamm", "results", "--format", "label"], "labelstudio"),
         (["glamm", "submit", "--task", "reg"], "region_caption"),
         (["glamm", "annotate", "--task", "gr"], "ground"),
+        (["glamm", "ch"], "chat"),
         (["glamm", "jobs", "--state", "fa"], "failed"),
         (["glamm", "webhooks", "rot"], "rotate"),
         (["glamm", "webhooks", "add", "--event", "batch"], "batch.finished"),
