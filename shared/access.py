@@ -3,7 +3,7 @@
 import hashlib
 import secrets
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from shared.errors import Conflict, IdTaken
 from shared.ids import uuid7
 from shared.scopes import Scope
+from shared.settings import Settings
 from shared.tables import LOCAL_OWNER, api_keys, owners
 
 LOCAL_NAME = "local"
@@ -31,6 +32,17 @@ class OwnerLimits:
     requests_per_minute: int | None = None
     stored_bytes: int | None = None
     queued_jobs: int | None = None
+
+    def or_else(self, defaults: "OwnerLimits") -> "OwnerLimits":
+        """What is in force: the defaults where there is no limit of its own."""
+        return OwnerLimits(
+            *(default if own is None else own for own, default in zip(astuple(self), astuple(defaults), strict=True))
+        )
+
+
+def default_limits(settings: Settings) -> OwnerLimits:
+    """Of an owner without limits of its own; None for no limit."""
+    return OwnerLimits(settings.requests_per_minute, settings.max_stored_bytes, settings.max_queued_jobs)
 
 
 @dataclass(frozen=True)
@@ -125,6 +137,11 @@ def ensure_owner(conn: Connection, name: str) -> UUID:
     conn.execute(insert(owners).values(id=uuid7(), name=name).on_conflict_do_nothing(index_elements=[owners.c.name]))
     owner_id: UUID = conn.execute(select(owners.c.id).where(owners.c.name == name)).scalar_one()
     return owner_id
+
+
+def find_owner(conn: Connection, name: str) -> UUID | None:
+    """The owner of that name, if there is one."""
+    return conn.execute(select(owners.c.id).where(owners.c.name == name)).scalar_one_or_none()
 
 
 def find_principal(conn: Connection, secret: str) -> Principal | None:

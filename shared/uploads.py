@@ -97,21 +97,25 @@ def spend(conn: Connection, owner_id: UUID, sha256: str) -> None:
 def require_room(conn: Connection, owner_id: UUID, most: int, more: Mapping[str, int]) -> None:
     """Refuse images, by their ids, of so many bytes each, where the owner would have more than `most`.
 
-    Uploads count from their declaration on. Images that come at once may pass the limit together: one that is kept to
-    within a few of them serves as well. Raises LimitReached.
+    Images that come at once may pass the limit together: one that is kept to within a few of them serves as well.
+    Raises LimitReached.
     """
+    if stored_bytes(conn, owner_id, more) + sum(more.values()) > most:
+        raise LimitReached("stored_bytes", most, "bytes of images", "Delete images that are done with.")
+
+
+def stored_bytes(conn: Connection, owner_id: UUID, besides: Collection[str] = ()) -> int:
+    """Of all images of an owner; uploads count from their declaration on, but for those of the ids `besides`."""
     mine = images.c.owner_id == owner_id, images.c.deleted_at.is_(None)
     stored = select(func.coalesce(func.sum(images.c.bytes), 0)).where(*mine)
     expected = select(func.coalesce(func.sum(uploads.c.bytes), 0)).where(
         uploads.c.owner_id == owner_id,
         # Spent ones as well: a URL may still bring bytes.
         uploads.c.expires_at > func.now(),
-        uploads.c.sha256.not_in(list(more)),
+        uploads.c.sha256.not_in(list(besides)),
         uploads.c.sha256.not_in(select(images.c.id).where(*mine)),
     )
-    taken = sum(conn.execute(part).scalar_one() for part in (stored, expected))
-    if taken + sum(more.values()) > most:
-        raise LimitReached("stored_bytes", most, "bytes of images", "Delete images that are done with.")
+    return sum(int(conn.execute(part).scalar_one()) for part in (stored, expected))
 
 
 def sweep(conn: Connection, objects: ObjectStore, most: int) -> int:

@@ -9,7 +9,7 @@ from uuid import UUID
 import typer
 
 from services.cli.options import UP_DATA, ApiKey, AsJson, Data, Url
-from shared.errors import InvalidSettings
+from shared.errors import InvalidInput, InvalidSettings
 from shared.scopes import Scope
 
 if TYPE_CHECKING:
@@ -76,21 +76,33 @@ def revoke(
     print(key.model_dump_json() if as_json else f"revoked: {key.id} of {key.owner}")
 
 
-@app.command("limits")
-def set_limits(
-    owner: Annotated[str, typer.Argument(help="Whose limits to set.")],
+@app.command()
+def limits(
+    owner: Annotated[str, typer.Argument(help="Whose limits to show or set.")],
     requests_per_minute: Annotated[int | None, typer.Option(min=1, help="At all gateways together.")] = None,
     stored_bytes: Annotated[int | None, typer.Option(min=0, help="Of all its images.")] = None,
     queued_jobs: Annotated[int | None, typer.Option(min=0, help="That wait at any time.")] = None,
+    reset: Annotated[bool, typer.Option("--reset", help="Let it have no limits of its own.")] = False,
     url: Url = None,
     api_key: ApiKey = None,
     data: Data = UP_DATA,
     as_json: AsJson = False,
 ) -> None:
-    """Set what an owner may take. What is left out is as the service's settings have it."""
+    """Show what an owner may take and has taken, or set it: what is left out then is as the service's settings say."""
+    wanted = requests_per_minute, stored_bytes, queued_jobs
+    sets = any(limit is not None for limit in wanted)
+    if reset and sets:
+        raise InvalidInput("--reset", "It leaves the owner no limit of its own.", "Leave it, or the limits, out.")
     with _client(url, api_key, data) as client:
-        limits = client.set_limits(owner, requests_per_minute, stored_bytes, queued_jobs)
-    print(limits.model_dump_json() if as_json else f"set: the limits of {owner}")
+        if not (sets or reset):
+            allowance = client.limits(owner)
+            if as_json:
+                print(allowance.model_dump_json())
+            else:
+                _print_allowance(allowance)
+            return
+        own = client.set_limits(owner, *wanted)
+    print(own.model_dump_json() if as_json else f"set: the limits of {owner}")
 
 
 @app.command()
@@ -119,6 +131,20 @@ def _client(url: str | None, api_key: str | None, data: Path) -> "GlammClient":
     from services.cli import locate
 
     return locate.client(url, api_key, data)
+
+
+def _print_allowance(allowance: "schema.Allowance") -> None:
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    table = Table("limit", Column("in force", justify="right"), Column("used", justify="right"), "set by", box=None)
+    own, in_force, used = (part.model_dump() for part in (allowance.own, allowance.in_force, allowance.used))
+    for name, most in in_force.items():
+        shown = "none" if most is None else f"{most:,}"
+        taken = f"{used[name]:,}" if name in used else ""
+        whose = "the service's settings" if own.get(name) is None else "the owner's own"
+        table.add_row(name.replace("_", " "), shown, taken, whose)
+    Console().print(table)
 
 
 def _day(time: datetime) -> str:

@@ -254,6 +254,12 @@ KEY_REQUESTS: dict[str, dict[str, Any]] = {
     "for a team": {"value": {"owner": "annotators", "scopes": ["read", "write"], "name": "nightly run"}},
     "to look on": {"value": {"owner": "annotators", "scopes": ["read"], "expires_at": "2030-01-01T00:00:00Z"}},
 }
+ALLOWANCE: dict[str, Any] = {
+    "owner": "annotators",
+    "own": LIMITS,
+    "in_force": {**LIMITS, "queued_jobs": 1_000_000},
+    "used": {"stored_bytes": 12_884_901_888, "queued_jobs": 412},
+}
 LIMIT_REQUESTS: dict[str, dict[str, Any]] = {"some": {"value": LIMITS}}
 
 QUEUED_EXPORT: dict[str, Any] = {

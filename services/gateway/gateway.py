@@ -24,6 +24,7 @@ from services.gateway.watcher import Watcher
 from services.gateway.written import Written
 from shared import jobs, tasks
 from shared import limits as limit
+from shared.access import OwnerLimits, default_limits
 from shared.database import create_async_engine, create_engine, listen
 from shared.errors import NotFound
 from shared.images import CheckedImage, Limits, check
@@ -74,6 +75,10 @@ class Gateway:
     @property
     def ask_limits(self) -> tasks.Limits:
         return limit.of_requests(self.settings)
+
+    def in_force(self, own: OwnerLimits) -> OwnerLimits:
+        """What an owner with these limits of its own may take."""
+        return own.or_else(default_limits(self.settings))
 
     async def on_network(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run what waits for the object store in a thread."""

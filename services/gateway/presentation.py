@@ -19,6 +19,17 @@ def key_json(key: access.Key) -> schema.Key:
     return schema.Key(**{**asdict(key), "scopes": sorted(key.scopes)})
 
 
+def allowance_json(
+    owner: str, own: access.OwnerLimits, in_force: access.OwnerLimits, used: schema.LimitsUsed
+) -> schema.Allowance:
+    return schema.Allowance(
+        owner=owner,
+        own=schema.OwnerLimits(**asdict(own)),
+        in_force=schema.LimitsInForce(**asdict(in_force)),
+        used=used,
+    )
+
+
 def webhook_json(endpoint: Endpoint) -> schema.Webhook:
     return schema.Webhook(**asdict(endpoint))
 

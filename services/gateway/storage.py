@@ -81,8 +81,7 @@ async def keep(gateway: Gateway, owner: Principal, image: CheckedImage) -> None:
 
 def require_room(connection: Connection, gateway: Gateway, owner: Principal, more: Mapping[str, int]) -> None:
     """As `uploads.require_room`, by the owner's limit or the service's."""
-    most = owner.limits.stored_bytes
-    most = gateway.settings.max_stored_bytes if most is None else most
+    most = gateway.in_force(owner.limits).stored_bytes
     if most is None:
         return
     uploads.require_room(connection, owner.owner_id, most, more)

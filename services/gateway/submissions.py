@@ -32,14 +32,13 @@ def new_job(
         raise InvalidInput(
             "expires_in", f"{request.expires_in:g} s is longer than a job may take.", f"Send at most {longest:g}."
         )
-    most = caller.limits.queued_jobs
     return jobs.NewJob(
         image.id,
         ask,
         priority=request.priority.rank,
         ttl=timedelta(seconds=longest if request.expires_in is None else request.expires_in),
         owner_id=caller.owner_id,
-        most_queued=gateway.settings.max_queued_jobs if most is None else most,
+        most_queued=gateway.in_force(caller.limits).queued_jobs,
         id=job_id,
     )
 

@@ -44,7 +44,17 @@ from shared.jobs.runs import (
     rewind,
     take_in,
 )
-from shared.jobs.schedule import cancel, cancel_all, create, expire, require_room, sweep, withdraw_image, withdrawn
+from shared.jobs.schedule import (
+    cancel,
+    cancel_all,
+    count_queued,
+    create,
+    expire,
+    require_room,
+    sweep,
+    withdraw_image,
+    withdrawn,
+)
 from shared.jobs.views import get, get_conversation, get_page, get_turns, get_version, require_conversation
 from shared.states import Outcome, Stage, State
 
@@ -78,6 +88,7 @@ __all__ = [
     "complete_llm",
     "complete_pixel",
     "complete_vision",
+    "count_queued",
     "create",
     "enter",
     "expire",

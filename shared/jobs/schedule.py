@@ -82,6 +82,11 @@ def require_room(conn: Connection, new: NewJob) -> None:
         raise LimitReached("queued_jobs", new.most_queued, "jobs waiting", "Wait until some have been worked off.")
 
 
+def count_queued(conn: Connection, owner_id: UUID) -> int:
+    """How many jobs of an owner wait, those of batches included."""
+    return conn.execute(select(func.count()).where(queued, jobs.c.owner_id == owner_id)).scalar_one()
+
+
 def cancel(conn: Connection, job_id: UUID, owner_id: UUID | None = None) -> bool:
     """Take a job away that is not finished; whoever runs it hears of it, or learns so from the next renewal.
 

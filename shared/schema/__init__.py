@@ -93,10 +93,13 @@ from shared.schema.jobs import (
     StageRun,
 )
 from shared.schema.keys import (
+    Allowance,
     CreatedKey,
     Key,
     KeyRequest,
     Keys,
+    LimitsInForce,
+    LimitsUsed,
     OwnerLimits,
 )
 from shared.schema.problems import (
@@ -119,6 +122,7 @@ from shared.schema.webhooks import (
 )
 
 __all__ = [
+    "Allowance",
     "Answer",
     "AskRequest",
     "Asked",
@@ -172,6 +176,8 @@ __all__ = [
     "Key",
     "KeyRequest",
     "Keys",
+    "LimitsInForce",
+    "LimitsUsed",
     "LineProblem",
     "Links",
     "ManifestLine",

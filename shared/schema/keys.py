@@ -23,9 +23,31 @@ class KeyRequest(Request):
 class OwnerLimits(Request):
     """What an owner may take; null for what the service's settings say."""
 
-    requests_per_minute: int | None = Field(None, gt=0, le=2**31 - 1, description="of each gateway process")
+    requests_per_minute: int | None = Field(None, gt=0, le=2**31 - 1, description="at all gateways together")
     stored_bytes: int | None = Field(None, ge=0, le=2**63 - 1, description="of all its images")
     queued_jobs: int | None = Field(None, ge=0, le=2**31 - 1, description="that wait at any time")
+
+
+class LimitsInForce(Response):
+    """The owner's own limits, and where it has none those of the service's settings; null for no limit."""
+
+    requests_per_minute: int
+    stored_bytes: int | None
+    queued_jobs: int | None
+
+
+class LimitsUsed(Response):
+    stored_bytes: int = Field(description="of its images, and of uploads from their declaration on")
+    queued_jobs: int
+
+
+class Allowance(Response):
+    """What an owner may take, and how much of it is taken. `own` is what was set, and can be set again."""
+
+    owner: str
+    own: OwnerLimits
+    in_force: LimitsInForce
+    used: LimitsUsed
 
 
 class Key(Response):

@@ -40,13 +40,27 @@ def test_a_key_is_made_used_and_revoked(command, service, picture):
     assert '"revoked_at":"2' in command("keys", "list", "--data", service.data, "--json").out
 
 
-def test_limits_are_set_by_owner(command, service):
+def test_limits_are_set_and_shown_by_owner(command, service):
+    def limits(*arguments):
+        return command("keys", "limits", "--data", service.data, *arguments)
+
     assert command("keys", "create", "--data", service.data, "--owner", "a/b").code == 2
     assert command("keys", "create", "--data", service.data, "--owner", "carol smith").code == 0
-    assert command("keys", "limits", "--data", service.data, "carol smith", "--queued-jobs", 5).code == 0
-    told = command("keys", "limits", "--data", service.data, "carol smith", "--queued-jobs", 7, "--json").out
-    assert json.loads(told) == {"requests_per_minute": None, "stored_bytes": None, "queued_jobs": 7}
-    assert command("keys", "limits", "--data", service.data, "nobody").code == 2
+    assert limits("carol smith", "--queued-jobs", 5).code == 0
+    told = limits("carol smith", "--queued-jobs", 7000, "--json").out
+    own = {"requests_per_minute": None, "stored_bytes": None, "queued_jobs": 7000}
+    assert json.loads(told) == own
+    shown = json.loads(limits("carol smith", "--json").out)
+    assert (shown["own"], shown["in_force"]["queued_jobs"]) == (own, 7000)
+    rows = {row[:20].strip(): row[20:].split() for row in limits("carol smith").out.splitlines()}
+    assert rows["queued jobs"] == ["7,000", "0", "the", "owner's", "own"]
+    assert rows["stored bytes"] == ["none", "0", "the", "service's", "settings"]
+    both = limits("carol smith", "--reset", "--queued-jobs", 0)
+    assert (both.code, len(both.err.splitlines())) == (2, 1)
+    assert limits("carol smith", "--reset").code == 0
+    assert json.loads(limits("carol smith", "--json").out)["own"] == own | {"queued_jobs": None}
+    for options in ([], ["--reset"]):
+        assert limits("nobody", *options).code == 2
 
 
 def test_the_first_key_comes_from_the_environment(database_url, command, monkeypatch):

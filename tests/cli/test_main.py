@@ -44,6 +44,11 @@ def test_version_is_the_projects(glamm):
         (["annotate", "a.png", "--url", "http://[::1"], "url"),
         (["annotate", "a.png", "--no-such-option"], "--no-such-option"),
         (["up", "--port", "70000"], "--port"),
+        (["chat"], "IMAGE"),
+        (["chat", "a.png", "--conversation", "01900000-0000-7000-8000-000000000000"], "--conversation"),
+        (["chat", "a.png", "--box", "1,2,3"], "--box"),
+        (["webhooks", "add", "https://hooks.example/", "--event", "job.lost"], "--event"),
+        (["webhooks", "change", "01900000-0000-7000-8000-000000000000"], "change"),
         (["paint"], "paint"),
     ],
 )

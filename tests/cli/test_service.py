@@ -103,6 +103,17 @@ def test_annotate_can_print_json_alone(glamm, picture):
     assert [answer["expression"] for answer in job["result"]["answers"]] == ["the red ball"]
 
 
+def test_chat_asks_the_model_turn_by_turn(glamm, picture, tmp_path):
+    asked = ("--question", "What is this?", "--question", "What is <box1>?", "--box", "40,30,110,100")
+    run = glamm("chat", picture, *asked, "--json", "--out", tmp_path / "out")
+    assert run.code == 0, run.err
+    first, second = map(json.loads, run.out.splitlines())
+    assert (first["turn"], second["turn"], second["stages"][0]["cached"]) == (1, 2, True)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        f"{job['id']}.overlay.png" for job in (first, second)
+    }
+
+
 def test_a_stack_is_found_by_its_variable_too(glamm, picture, service, monkeypatch):
     monkeypatch.setenv("GLAMM_URL", service.url)
     monkeypatch.setenv("GLAMM_API_KEY", service.api_key)

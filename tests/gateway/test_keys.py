@@ -239,3 +239,48 @@ async def test_an_owner_may_store_and_queue_so_much(use: Use, backstage: Backsta
     assert (full.status_code, full.json()["field"]) == (429, "queued_jobs")
     contents = backstage.contents()
     assert (contents.images, contents.jobs, len(contents.objects)) == (1, 1, 1)
+
+
+async def test_what_an_owner_may_take_and_has_taken_is_shown(use: Use, settings: Settings, png: bytes) -> None:
+    admin, ann = use("ops", Scope.ADMIN), use("ann")
+    image = (await ann.post("/images", content=png)).json()["id"]
+    declared = {"sha256": "0" * 64, "bytes": 1000, "media_type": "image/png"}
+    assert (await ann.post("/images/uploads", json={"images": [declared]})).status_code == 200
+    for _ in range(2):
+        assert (await ann.post("/jobs", json={"image_id": image, "task": "gcg"})).status_code == 202
+    used = {"stored_bytes": len(png) + 1000, "queued_jobs": 2}
+    none = {"requests_per_minute": None, "stored_bytes": None, "queued_jobs": None}
+    in_force = {**none, "requests_per_minute": settings.requests_per_minute}
+    shown = (await admin.get("/owners/ann/limits")).json()
+    assert shown == {"owner": "ann", "own": none, "in_force": in_force, "used": used}
+    own = {**none, "queued_jobs": 0}
+    assert (await admin.put("/owners/ann/limits", json=own)).status_code == 200
+    shown = (await admin.get("/owners/ann/limits")).json()
+    assert shown == {"owner": "ann", "own": own, "in_force": {**in_force, "queued_jobs": 0}, "used": used}
+    assert (await admin.get("/owners/ops/limits")).json()["used"] == {"stored_bytes": 0, "queued_jobs": 0}
+
+
+async def test_limits_of_the_service_hold_where_an_owner_has_none(
+    settings: Settings, backstage: Backstage, png: bytes
+) -> None:
+    set_by_the_service = settings.model_copy(update={"max_stored_bytes": 10**9, "max_queued_jobs": 1})
+    app = create_app(set_by_the_service)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as local,
+    ):
+        in_force = (await local.get("/owners/local/limits")).json()["in_force"]
+        assert in_force == {
+            "requests_per_minute": settings.requests_per_minute,
+            "stored_bytes": 10**9,
+            "queued_jobs": 1,
+        }
+        job = {"image_id": (await local.post("/images", content=png)).json()["id"], "task": "gcg"}
+        assert [(await local.post("/jobs", json=job)).status_code for _ in range(2)] == [202, 429]
+
+
+async def test_limits_are_shown_to_admins_and_of_owners_that_there_are(use: Use) -> None:
+    admin, ann = use("ops", Scope.ADMIN), use("ann")
+    assert (await ann.get("/owners/ann/limits")).status_code == 403
+    unknown = await admin.get("/owners/nobody/limits")
+    assert (unknown.status_code, unknown.json()["type"]) == (404, "urn:glamm:problem:not-found")

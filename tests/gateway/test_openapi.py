@@ -47,6 +47,7 @@ ROUTES = {
     ("post", "/keys"): _GUARDED | {"201", "409", "413", "415", "422", "503"},
     ("get", "/keys"): _GUARDED | {"200", "422", "503"},
     ("delete", "/keys/{key_id}"): _GUARDED | {"200", "404", "422", "503"},
+    ("get", "/owners/{name}/limits"): _GUARDED | {"200", "404", "422", "503"},
     ("put", "/owners/{name}/limits"): _GUARDED | {"200", "404", "413", "415", "422", "503"},
     ("post", "/webhooks"): _GUARDED | {"201", "409", "413", "415", "422", "503"},
     ("get", "/webhooks"): _GUARDED | {"200", "422", "503"},

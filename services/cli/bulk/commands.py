@@ -1,7 +1,7 @@
 """The commands for batches, from `submit`, `ps` and `jobs` to `results` and `cancel`, and `show` for one job."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 from uuid import UUID
@@ -135,21 +135,25 @@ def ps(
 
 @app.command()
 def jobs(
-    batch_id: BatchId,
+    batch_id: Annotated[
+        UUID | None,
+        typer.Argument(metavar="BATCH", help="As `glamm ps` shows it. Default: all jobs, of whatever batch."),
+    ] = None,
     url: Url = None,
     api_key: ApiKey = None,
     data: Data = UP_DATA,
     state: Annotated[list[State] | None, typer.Option(help="In this state. Repeatable, for any of several.")] = None,
     task: Annotated[Task | None, typer.Option(help="Of this task.")] = None,
-    custom_id: Annotated[str | None, typer.Option(help="The one that you call so.")] = None,
+    image: Annotated[str | None, typer.Option(metavar="ID", help="On this image. Without BATCH.")] = None,
+    custom_id: Annotated[str | None, typer.Option(help="The one of BATCH that you call so.")] = None,
     error: Annotated[
         str | None,
-        typer.Option(metavar="PROBLEM", help="Failed with this one, by its name in `glamm watch` or its type."),
+        typer.Option(metavar="PROBLEM", help="Of BATCH, failed with this: its name in `glamm watch` or its type."),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="So many at most.")] = 100,
     as_json: AsJson = False,
 ) -> None:
-    """List jobs of a batch, in the order of its manifest."""
+    """List jobs: the newest first, or those of a batch in the order of its manifest."""
     from itertools import islice
 
     from rich.console import Console
@@ -158,23 +162,29 @@ def jobs(
     from services.cli.bulk import listing
     from services.cli.terminal import say
 
+    misplaced = {"--image": image} if batch_id is not None else {"--custom-id": custom_id, "--error": error}
+    for option, value in misplaced.items():
+        if value is not None:
+            place = "without" if batch_id is not None else "with"
+            raise InvalidInput(option, f"It goes {place} a BATCH.", f"Leave it out, or list jobs {place} one.")
+    states, a_page = tuple(state or ()), min(limit + 1, 200)
+    found: Sequence[schema.JobSummary | schema.BatchJob]
     with locate.client(url, api_key, data) as client:
-        failed_by = None if error is None else listing.error_type(error, client.batch(batch_id).problems)
-        wanted = client.batch_jobs(
-            batch_id,
-            state=tuple(state or ()),
-            task=task,
-            custom_id=custom_id,
-            error_type=failed_by,
-            limit=min(limit + 1, 200),
-        )
-        found = list(islice(wanted, limit + 1))
-    shown = found[:limit]
+        if batch_id is None:
+            own = list(islice(client.jobs(state=states, task=task, image_id=image, limit=a_page), limit + 1))
+            found, table = own, listing.table_of_all(own[:limit])
+        else:
+            failed_by = None if error is None else listing.error_type(error, client.batch(batch_id).problems)
+            wanted = client.batch_jobs(
+                batch_id, state=states, task=task, custom_id=custom_id, error_type=failed_by, limit=a_page
+            )
+            its = list(islice(wanted, limit + 1))
+            found, table = its, listing.table(its[:limit])
     if as_json:
-        for job in shown:
+        for job in found[:limit]:
             print(job.model_dump_json())
     else:
-        Console().print(listing.table(shown))
+        Console().print(table)
     if len(found) > limit:
         say(Console(stderr=True), f"There are more than {limit:,}: --limit shows more of them.", style="yellow")
 

@@ -1,4 +1,4 @@
-"""`glamm jobs`: the jobs of a batch, a row each."""
+"""`glamm jobs`: jobs of a batch or of all, a row each."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -33,9 +33,27 @@ def error_type(error: str, problems: Sequence[schema.BatchProblem]) -> str:
 
 
 def table(jobs: Iterable[schema.BatchJob]) -> Table:
-    shown = Table("line", Column("id", min_width=36), "custom_id", "task", "state", "why", box=None)
+    shown = Table("line", _whole("id"), "custom_id", "task", _whole("state"), "why", box=None)
     for job in jobs:
-        state = Text(job.state.value, style=STYLES.get(job.state, ""))
-        why = Text(job.error.detail if job.error else "")
-        shown.add_row(f"{job.line:,}", str(job.id), Text(job.custom_id or ""), job.task.value, state, why)
+        shown.add_row(f"{job.line:,}", str(job.id), Text(job.custom_id or ""), *_outcome(job))
     return shown
+
+
+def table_of_all(jobs: Iterable[schema.JobSummary]) -> Table:
+    """With what each is part of."""
+    shown = Table(_whole("id"), Column("made", overflow="fold"), "part of", "task", _whole("state"), "why", box=None)
+    for job in jobs:
+        whole = "batch" if job.links.batch else f"turn {job.turn}" if job.turn else ""
+        shown.add_row(str(job.id), f"{job.created_at.astimezone():%Y-%m-%d %H:%M}", whole, *_outcome(job))
+    return shown
+
+
+def _outcome(job: schema.BatchJob | schema.JobSummary) -> tuple[str, Text, Text]:
+    """Its task, its state, and why it failed."""
+    state = Text(job.state.value, style=STYLES.get(job.state, ""))
+    return job.task.value, state, Text(job.error.detail if job.error else "")
+
+
+def _whole(name: str) -> Column:
+    """For what is useless in parts; the other columns make room."""
+    return Column(name, no_wrap=True)

@@ -308,6 +308,10 @@ class Operations:
     def revoke_key(self, key_id: UUID) -> None:
         """Let a key open nothing any more. Needs the scope `admin`."""
 
+    @operation("GET", "/owners/{name}/limits", schema.Allowance)
+    def limits(self, name: str) -> None:
+        """What an owner may take, and how much of it is taken. Needs the scope `admin`."""
+
     @operation("PUT", "/owners/{name}/limits", schema.OwnerLimits)
     def set_limits(
         self,

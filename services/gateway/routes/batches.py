@@ -226,14 +226,13 @@ def _new_batch(gateway: Gateway, caller: Principal, options: schema.BatchOptions
     if seconds > settings.job_ttl_seconds:
         most = f"{settings.job_ttl_seconds:,.0f} s"
         raise InvalidInput("expires_in", f"No job is kept waiting for longer than {most}.", f"Send at most {most}.")
-    most_queued = caller.limits.queued_jobs
     return batches.NewBatch(
         caller.owner_id,
         options.name,
         options.priority.rank,
         timedelta(seconds=seconds),
         skip=options.on_invalid == "skip",
-        most_queued=settings.max_queued_jobs if most_queued is None else most_queued,
+        most_queued=gateway.in_force(caller.limits).queued_jobs,
         id=batch_id,
     )
 

@@ -13,14 +13,16 @@ from services.gateway.body import read_json
 from services.gateway.callers import Admin
 from services.gateway.errors import from_pydantic
 from services.gateway.gateway import Current
-from services.gateway.presentation import key_json
+from services.gateway.presentation import allowance_json, key_json
 from services.gateway.repeatable import NewId, repeatable
-from shared import access, schema
+from shared import access, jobs, schema, uploads
 from shared.errors import InvalidInput, NotFound
 from shared.logs import get_logger
 
 router = APIRouter(tags=["keys"])
 log = get_logger(__name__)
+
+OwnerName = Annotated[str, Path(min_length=1, max_length=100, pattern=r"^[^\x00]+$")]
 
 _KEY = openapi.json_body({"$ref": openapi.ref("KeyRequest")}, examples.KEY_REQUESTS)
 _LIMITS = openapi.json_body({"$ref": openapi.ref("OwnerLimits")}, examples.LIMIT_REQUESTS)
@@ -82,17 +84,34 @@ async def revoke_key(key_id: UUID, gateway: Current, caller: Admin) -> schema.Ke
     return key_json(key)
 
 
+@router.get(
+    "/owners/{name}/limits",
+    responses={200: openapi.example("The owner's", examples.ALLOWANCE), **openapi.guarded(404, 422, 503)},
+)
+async def get_limits(name: OwnerName, gateway: Current, caller: Admin) -> schema.Allowance:
+    """What an owner may take, by its own limits or the service's settings, and how much of it is taken."""
+
+    def look(connection: Connection) -> tuple[access.OwnerLimits, schema.LimitsUsed]:
+        owner_id = access.find_owner(connection, name)
+        if owner_id is None:
+            raise NotFound("owner", name)
+        used = schema.LimitsUsed(
+            stored_bytes=uploads.stored_bytes(connection, owner_id),
+            queued_jobs=jobs.count_queued(connection, owner_id),
+        )
+        return access.limits_of(connection, owner_id), used
+
+    async with gateway.engine.connect() as connection:
+        own, used = await connection.run_sync(look)
+    return allowance_json(name, own, gateway.in_force(own), used)
+
+
 @router.put(
     "/owners/{name}/limits",
     openapi_extra=_LIMITS,
     responses={200: openapi.example("Set", examples.LIMITS), **openapi.guarded(404, 413, 415, 422, 503)},
 )
-async def set_limits(
-    name: Annotated[str, Path(min_length=1, max_length=100, pattern=r"^[^\x00]+$")],
-    request: Request,
-    gateway: Current,
-    caller: Admin,
-) -> schema.OwnerLimits:
+async def set_limits(name: OwnerName, request: Request, gateway: Current, caller: Admin) -> schema.OwnerLimits:
     """Replace what an owner may take; what is null is as the service's settings have it."""
     try:
         asked = schema.OwnerLimits.model_validate_json(await read_json(request))

@@ -19,8 +19,10 @@ from services.scheduler.exporter import Exporter
 from shared import exports
 from shared.errors import ExportFailed
 from shared.settings import Settings
+from shared.tasks import Ask, Task
 from tests.cli.conftest import PHRASE
 from tests.deploy.compose import ROOT
+from tests.gateway.conftest import encode, picture
 
 
 @pytest.fixture
@@ -60,6 +62,46 @@ def test_jobs_of_a_batch_are_listed_by_what_they_are_and_why_they_failed(glamm, 
     run = glamm("jobs", batch, "--limit", 2)
     assert (run.code, "b.png" in run.out, "more/a.png" in run.out) == (0, True, False)
     assert "--limit" in run.err
+
+
+def test_without_a_batch_all_jobs_are_listed_the_newest_first(glamm, client, batch, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    images = [client.upload_image(encode(picture(seed=seed))).id for seed in (7, 8)]
+    single = client.create_job(images[0], Ask(Task.CAPTION))
+    turn = client.take_turn(client.begin_conversation(images[1]).id, Ask(Task.VQA, "What is this?"))
+    client.cancel_job(single.id)
+
+    def ids(*options: object) -> list[str]:
+        run = glamm("jobs", "--json", *options)
+        assert run.code == 0, run.err
+        return [json.loads(line)["id"] for line in run.out.splitlines()]
+
+    own, of_batch = [str(turn.id), str(single.id)], {str(job.id) for job in client.batch_jobs(batch)}
+    assert ids()[:2] == own
+    assert set(ids()[2:]) == of_batch
+    assert ids("--state", "canceled") == ids("--task", "caption") == ids("--image", images[0]) == [str(single.id)]
+    assert ids("--state", "canceled", "--state", "queued", "--image", images[1]) == [str(turn.id)]
+    run = glamm("jobs", "--limit", 3)
+    assert (run.code, "--limit" in run.err) == (0, True)
+    rows = [line.split() for line in run.out.splitlines()]
+    assert (rows[1][0], rows[1][3:]) == (str(turn.id), ["turn", "1", "vqa", "queued"])
+    assert (rows[2][0], rows[2][3:]) == (str(single.id), ["caption", "canceled"])
+    assert rows[3][3:] == ["batch", "gcg", "queued"]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--custom-id", "a.png"), "--custom-id"),
+        (("--error", "expired"), "--error"),
+        (("01900000-0000-7000-8000-000000000000", "--image", "0" * 64), "--image"),
+        (("--image", "a.png"), "image_id"),
+    ],
+)
+def test_a_filter_that_a_list_of_jobs_does_not_have_is_told(glamm, options, told) -> None:
+    run = glamm("jobs", *options)
+    assert (run.code, run.out, len(run.err.splitlines())) == (2, "", 1)
+    assert told in run.err
 
 
 def test_results_and_errors_are_fetched_whole(glamm, gateway, batch, tmp_path) -> None:
@@ -185,6 +227,11 @@ def test_what_is_neither_a_batch_nor_a_job_cannot_be_canceled(glamm) -> None:
         (["glamm", "results", "--format", "label"], "labelstudio"),
         (["glamm", "submit", "--task", "reg"], "region_caption"),
         (["glamm", "annotate", "--task", "gr"], "ground"),
+        (["glamm", "ch"], "chat"),
+        (["glamm", "jobs", "--state", "fa"], "failed"),
+        (["glamm", "webhooks", "rot"], "rotate"),
+        (["glamm", "webhooks", "add", "--event", "batch"], "batch.finished"),
+        (["glamm", "keys", "limits", "--re"], "--requests-per-minute --reset"),
     ],
 )
 def test_the_shell_completes_commands_options_and_values(typed, offered) -> None:
@@ -197,4 +244,4 @@ def test_the_shell_completes_commands_options_and_values(typed, offered) -> None
         text=True,
         check=False,
     )
-    assert ended.stdout.split() == [offered], ended.stderr
+    assert ended.stdout.split() == offered.split(), ended.stderr

@@ -196,6 +196,9 @@ def test_keys_are_made_listed_and_revoked(client, gateway, open_client) -> None:
     other = bob.create_key("ann", [Scope.READ])
     assert [key.id for key in bob.keys(limit=1)] == [other.id, made.id]
     assert bob.set_limits("bob", queued_jobs=5) == schema.OwnerLimits(queued_jobs=5)
+    allowance = bob.limits("bob")
+    assert (allowance.own, allowance.in_force.queued_jobs) == (schema.OwnerLimits(queued_jobs=5), 5)
+    assert allowance.used == schema.LimitsUsed(stored_bytes=0, queued_jobs=0)
     assert bob.revoke_key(made.id).revoked_at is not None
 
 
