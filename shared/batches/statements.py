@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Text, and_, cast, func, literal_column, se
 from sqlalchemy.dialects.postgresql import JSONB
 
 from shared.states import State
-from shared.tables import jobs
+from shared.tables import batches, jobs
 
 # Written out and not bound, one by one: each is a range of the index of batch and state.
 unfinished = jobs.c.state.in_([literal_column(f"'{state}'") for state in State if not state.finished])
@@ -20,7 +20,12 @@ error_type = jobs.c.error.op("->>", return_type=Text())(literal_column("'type'")
 def counted(batch_id: ColumnElement[UUID]) -> ColumnElement[Any]:
     """State → how many of the batch's jobs are in it, as JSON; states of none are left out."""
     by_state = (
-        select(jobs.c.state, func.count().label("jobs")).where(job_of(batch_id)).group_by(jobs.c.state).subquery()
+        select(jobs.c.state, func.count().label("jobs"))
+        .where(job_of(batch_id))
+        .group_by(jobs.c.state)
+        # SQLAlchemy does not find out by itself, of what is selected from: all batches would be counted together.
+        .correlate(batches)
+        .subquery()
     )
     found = select(func.coalesce(func.jsonb_object_agg(by_state.c.state, by_state.c.jobs), cast("{}", JSONB)))
     return found.scalar_subquery()

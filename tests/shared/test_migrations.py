@@ -12,7 +12,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine, select, text
 
 from shared.database import create_engine, migrate
-from shared.tables import LOCAL_OWNER, images, jobs, metadata
+from shared.tables import LOCAL_OWNER, batches, images, jobs, metadata
 
 CONSTRAINTS = """
     SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
@@ -98,3 +98,30 @@ def test_what_was_stored_before_there_were_owners_belongs_to_the_local_one(
         (key,) = conn.execute(select(images.c.object_key).where(images.c.owner_id == LOCAL_OWNER)).scalars()
         (owner,) = conn.execute(select(jobs.c.owner_id)).scalars()
     assert (key, owner) == ("images/ab/x", LOCAL_OWNER)
+
+
+def test_finished_batches_are_counted_again(empty_database_url: str, connect: Connect) -> None:
+    migrate(empty_database_url, "0010")
+    engine = connect(empty_database_url)
+    with engine.begin() as conn:
+        for name, count in (("a", 2), ("b", 0), ("c", 1)):
+            batch = conn.scalar(
+                text(
+                    "INSERT INTO batches (id, owner_id, name, jobs, priority, expires_at, finished_at, counts)"
+                    " VALUES (gen_random_uuid(), :owner, :name, :count, 0, now(), now(), '{\"canceled\": 3}')"
+                    " RETURNING id"
+                ),
+                {"owner": LOCAL_OWNER, "name": name, "count": count},
+            )
+            conn.execute(
+                text(
+                    "INSERT INTO jobs (id, source, task, owner_id, batch_id, line, state, expires_at, finished_at)"
+                    " SELECT gen_random_uuid(), 's3://photos/1.png', 'gcg', :owner, :batch, n, 'canceled', now(), now()"
+                    " FROM generate_series(1, :count) AS n"
+                ),
+                {"owner": LOCAL_OWNER, "batch": batch, "count": count},
+            )
+    migrate(empty_database_url)
+    with engine.connect() as conn:
+        found = conn.execute(select(batches.c.counts).order_by(batches.c.name)).scalars().all()
+    assert found == [{"canceled": 2}, {}, {"canceled": 1}]

@@ -121,16 +121,10 @@ def ps(
             print(batch.model_dump_json())
         return
     from rich.console import Console
-    from rich.table import Column, Table
-    from rich.text import Text
 
-    from services.cli.bulk import watching
+    from services.cli.bulk import listing
 
-    table = Table(Column("id", min_width=36), "name", "made", "priority", "how far", box=None)
-    for batch in found:
-        made = f"{batch.created_at.astimezone():%Y-%m-%d %H:%M}"
-        table.add_row(str(batch.id), Text(batch.name), made, batch.priority, watching.line(batch))
-    Console().print(table)
+    Console().print(listing.table_of_batches(found))
 
 
 @app.command()

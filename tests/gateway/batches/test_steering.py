@@ -80,13 +80,17 @@ async def test_failed_jobs_and_they_alone_are_retried(
 
 
 async def test_what_a_finished_batch_counts_is_kept(api: httpx.AsyncClient, backstage: Backstage) -> None:
-    created = await submit(api, manifest([{"image_id": await store(api), "task": "gcg"}]) * 2)
-    url = created.headers["Location"]
-    await api.post(f"{url}/cancel")
+    line = manifest([{"image_id": await store(api), "task": "gcg"}])
+    urls = [(await submit(api, line * jobs)).headers["Location"] for jobs in (2, 3, 4)]
+    for url in urls[:2]:
+        await api.post(f"{url}/cancel")
     work_off(backstage)
     with backstage.engine.connect() as connection:
-        assert connection.execute(select(batch_table.c.counts)).scalar_one() == {"canceled": 2}
-    assert (await api.get(url)).json()["counts"]["canceled"] == 2
+        kept = connection.execute(select(batch_table.c.counts).order_by(batch_table.c.id)).scalars().all()
+    assert kept == [{"canceled": 2}, {"canceled": 3}, None]
+    for url, counts in zip(urls, ({"canceled": 2}, {"canceled": 3}, {"queued": 4}), strict=True):
+        found = (await api.get(url)).json()["counts"]
+        assert {state: jobs for state, jobs in found.items() if jobs} == counts
 
 
 async def test_a_finished_batch_is_told_of_once(api: httpx.AsyncClient, backstage: Backstage, result: Result) -> None:
