@@ -94,7 +94,7 @@ def predict(
     images: Annotated[Path, typer.Option(help="The folder of the set's images.")],
     out: Annotated[Path, typer.Option(help="A prediction file an image goes here. What is there is not asked again.")],
     ground_truth: Annotated[
-        Path | None, typer.Option(help="What is asked. gcg and caption ask about every image without one.")
+        Path | None, typer.Option(help="What is asked of which images. Without it, gcg and caption: of every image.")
     ] = None,
     split: Annotated[str | None, typer.Option(help="gcg, refseg: which, where the ground truth holds several.")] = None,
     url: Url = None,
