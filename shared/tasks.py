@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,10 +15,17 @@ from shared.model.grounding import clean
 Box: TypeAlias = tuple[float, float, float, float]
 """x1, y1, x2, y2 in pixels of the original image."""
 
-CONTROL_STRINGS = ("<image>", "<bbox>", "[SEG]", "<p>", "</p>", "<im_start>", "<im_end>", "<point>", "<s>", "</s>")
+CONTROL_STRINGS = (
+    *("<image>", "<bbox>", "[SEG]", "<p>", "</p>", "<im_start>", "<im_end>", "<point>"),
+    *("<s>", "</s>", "<unk>"),
+)
 """Written in a text these would steer the model instead of being read by it."""
 
+_BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0\ufffc")
+"""Letters and symbols by their category that show nothing: Hangul's fillers, Braille's blank, a lost object's place."""
+
 _BOX_MARK = re.compile(r"<box(\d{1,4})>")
+_EDGES = "Make x2 greater than x1 and y2 greater than y1: they are edges, not a width and a height."
 _DEFAULT_HINT = "Leave the prompt out to use the task's own instruction."
 
 
@@ -114,6 +122,8 @@ def validate_text(field: str, text: str, limits: Limits, remedy: str = "Send som
         raise InvalidInput(
             field, f"The {name} holds a null character or half a surrogate pair.", "Send valid Unicode text."
         )
+    if not any(map(_tells, text)):
+        raise InvalidInput(field, f"The {name} holds no letter, digit or symbol.", remedy)
     for control in CONTROL_STRINGS:
         if control in text:
             raise InvalidInput(
@@ -152,6 +162,14 @@ def locate(caption: str, phrases: Sequence[str]) -> list[tuple[int, int]]:
             )
         spans.append(found.span())
     return spans
+
+
+def _tells(char: str) -> bool:
+    """Whether a reader sees a letter, a digit or a symbol, of whatever script; emoji are symbols.
+
+    White space, punctuation, format characters and accents say nothing where they stand alone.
+    """
+    return unicodedata.category(char)[0] in "LNS" and char not in _BLANKS
 
 
 def _required(text: str | None, field: str, remedy: str) -> str:
@@ -201,8 +219,13 @@ def _validate_box(field: str, box: Sequence[float], width: int, height: int) -> 
     if len(box) != 4 or not all(math.isfinite(value) for value in box):
         raise InvalidInput(field, "A box is four finite numbers.", remedy)
     x1, y1, x2, y2 = box
-    if not (x1 < x2 and y1 < y2):
-        raise InvalidInput(field, "The box has no area.", remedy)
+    wrong = [
+        f"{end} ({high:.10g}) must be greater than {start} ({low:.10g})"
+        for end, high, start, low in (("x2", x2, "x1", x1), ("y2", y2, "y1", y1))
+        if not low < high
+    ]
+    if wrong:
+        raise InvalidInput(field, f"{' and '.join(wrong)}.", f"{_EDGES} {remedy}")
     if x1 < 0 or y1 < 0 or x2 > width or y2 > height:
         raise InvalidInput(field, f"The box leaves the image ({width} × {height}).", remedy)
 

@@ -74,7 +74,7 @@ def main() -> None:
     options = parser.parse_args()
     try:
         truths = read_truth(options.scenes / "gcg")
-        predictions = read_predictions(options.predictions, truths)
+        predictions, _ = read_predictions(options.predictions, truths)
     except InvalidInput as error:
         parser.error(f"{error.field}: {error.detail} {error.remedy}")
     similarity = Lexical()

@@ -11,6 +11,7 @@ from pathlib import Path
 from services.cli.client import GlammClient
 from shared import schema
 from shared.errors import GlammError
+from shared.priority import Priority
 from shared.tasks import Ask
 
 IN_FLIGHT = 8
@@ -68,6 +69,7 @@ def run(
     keep: Keep | None,
     in_flight: int = IN_FLIGHT,
     every: float = NEWS_SECONDS,
+    priority: Priority = Priority.INTERACTIVE,
 ) -> Iterator[News]:
     """Send every request and yield what becomes of it, exactly one `Done` each, in the order of events.
 
@@ -87,7 +89,7 @@ def run(
                     request = waiting.get_nowait()
                 except queue.Empty:
                     return
-                news.put(_annotate(client, request, keep, news, every))
+                news.put(_annotate(client, request, keep, news, every, priority))
         except BaseException as error:  # handed to the caller's thread, which raises it
             news.put(error)
 
@@ -128,11 +130,12 @@ def _annotate(
     keep: Keep | None,
     news: "queue.SimpleQueue[News | BaseException]",
     every: float,
+    priority: Priority,
 ) -> Done:
     try:
         news.put(Moved(request, "uploading", 0.0))
         image = client.upload_image(request.path.read_bytes())
-        created = client.create_job(image.id, request.ask)
+        created = client.create_job(image.id, request.ask, priority=priority)
         job = client.wait_for(
             created.id, every=every, seen=lambda view: news.put(Moved(request, view.state, view.progress))
         )

@@ -17,6 +17,7 @@ OUT = Path("out/evaluate")
 app = typer.Typer(name="evaluate", help="Compute the paper's metrics.", no_args_is_help=True)
 
 Predictions = Annotated[Path, typer.Option(help="A folder with a JSON file an image, a JSON file, or a .jsonl file.")]
+SplitName = Annotated[str | None, typer.Option(help="Which, where the ground truth's folder holds several.")]
 GroundTruth = Annotated[Path, typer.Option(help="A JSON file in COCO's form or a list; see docs/evaluation.md.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, fractions as they are, as the last line.")]
 
@@ -25,7 +26,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, fra
 def gcg(
     predictions: Predictions,
     ground_truth: Annotated[Path, typer.Option(help="GranD-f's folder with the two files of a split, or one of them.")],
-    split: Annotated[str | None, typer.Option(help="val or test, where the folder holds both.")] = None,
+    split: SplitName = None,
     bert: Annotated[
         Path | None, typer.Option(help="A folder with bert-base-uncased, to compare phrases as the paper does.")
     ] = None,
@@ -36,9 +37,16 @@ def gcg(
 
 
 @app.command()
-def refseg(predictions: Predictions, ground_truth: GroundTruth, as_json: AsJson = False) -> None:
+def refseg(
+    predictions: Predictions,
+    ground_truth: Annotated[
+        Path, typer.Option(help="A JSON file in COCO's form or a list, or RefCOCO's folder; see docs/evaluation.md.")
+    ],
+    split: SplitName = None,
+    as_json: AsJson = False,
+) -> None:
     """Referring segmentation: cIoU, gIoU, precision at an IoU of 0.5, and how often nothing is found."""
-    _report(evaluation.refseg(predictions, ground_truth), as_json)
+    _report(evaluation.refseg(predictions, ground_truth, split), as_json)
 
 
 @app.command("region-caption")

@@ -20,7 +20,10 @@ Figures = Mapping[str, float | None]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """noun and count: what the set consists of; missing: how many of them had no prediction, counted as empty."""
+    """noun and count: what the set consists of; missing: how many of them had no prediction, counted as empty.
+
+    outside: how many predictions were left out, since they are of other images; None where such are an error.
+    """
 
     kind: Kind
     figures: Figures
@@ -28,6 +31,7 @@ class Evaluation:
     count: int
     missing: int
     notes: Mapping[str, str] = field(default_factory=dict)
+    outside: int | None = None
 
 
 def gcg(predictions: Path, truth: Path, split: str | None = None, bert: Path | None = None) -> Evaluation:
@@ -37,7 +41,7 @@ def gcg(predictions: Path, truth: Path, split: str | None = None, bert: Path | N
         from training.metrics.similarity import Bert, Lexical
 
         truths = read_truth(truth, split)
-        found = read_predictions(predictions, truths)
+        found, outside = read_predictions(predictions, truths)
         similarity = Bert(bert) if bert else Lexical()
         scores = gcg_scores(truths, found, similarity, _track)
     figures = {
@@ -49,15 +53,16 @@ def gcg(predictions: Path, truth: Path, split: str | None = None, bert: Path | N
         "ap": scores.precision.ap,
     }
     missing = len(truths) - len(found)
-    return Evaluation(Kind.GCG, figures, "image", len(truths), missing, {"similarity": similarity.name})
+    return Evaluation(Kind.GCG, figures, "image", len(truths), missing, {"similarity": similarity.name}, outside)
 
 
-def refseg(predictions: Path, truth: Path) -> Evaluation:
+def refseg(predictions: Path, truth: Path, split: str | None = None) -> Evaluation:
+    """split: of RefCOCO, where the ground truth is its folder."""
     with needed("evaluation"):
         from training.metrics.expressions import read_pairs
         from training.metrics.referring import referring_scores
 
-        pairs, missing = read_pairs(predictions, truth)
+        pairs, missing = read_pairs(predictions, truth, split)
         scores = referring_scores(_track(pairs, "masks"))
     return Evaluation(Kind.REFSEG, asdict(scores), "expression", len(pairs), missing)
 

@@ -31,7 +31,7 @@ _NAMES = {
 
 
 def show(done: Evaluation, out: Console) -> None:
-    """A table of those figures that the set can tell, its notes, and what had no prediction."""
+    """A table of those figures that the set can tell, its notes, what was left out and what had no prediction."""
     table = Table(title=f"{done.kind}: {plural(done.count, done.noun)}", title_justify="left")
     told = {name: value for name, value in done.figures.items() if value is not None}
     for name in told:
@@ -41,6 +41,8 @@ def show(done: Evaluation, out: Console) -> None:
     out.print(table)
     for name, value in done.notes.items():
         out.print(f"{name}: {value}", markup=False, highlight=False, soft_wrap=True)
+    if done.outside:
+        out.print(f"{plural(done.outside, 'prediction')} of other images, left out", soft_wrap=True, highlight=False)
     if done.missing:
         told_missing = f"{plural(done.missing, done.noun)} without a prediction, counted as empty"
         out.print(told_missing, style="yellow", soft_wrap=True)
@@ -49,4 +51,6 @@ def show(done: Evaluation, out: Console) -> None:
 def as_json(done: Evaluation) -> dict[str, Any]:
     """`task`, `metrics` (fractions, null for what the set cannot tell), how many things there were, and the notes."""
     counted = {f"{done.noun}s": done.count, "missing": done.missing}
+    if done.outside is not None:
+        counted["outside"] = done.outside
     return {"task": done.kind.value, "metrics": dict(done.figures)} | counted | dict(done.notes)

@@ -96,8 +96,9 @@ def predict(
     images: Annotated[Path, typer.Option(help="The folder of the set's images.")],
     out: Annotated[Path, typer.Option(help="A prediction file an image goes here. What is there is not asked again.")],
     ground_truth: Annotated[
-        Path | None, typer.Option(help="refseg, region-caption, vqa: the file with what is asked.")
+        Path | None, typer.Option(help="What is asked of which images. Without it, gcg and caption: of every image.")
     ] = None,
+    split: Annotated[str | None, typer.Option(help="gcg, refseg: which, where the ground truth holds several.")] = None,
     url: Url = None,
     api_key: ApiKey = None,
     data: Data = UP_DATA,
@@ -110,7 +111,7 @@ def predict(
     from services.cli import locate
     from services.cli import predict as prediction
 
-    plan = prediction.plan(task, images, ground_truth, out)
+    plan = prediction.plan(task, images, ground_truth, out, split)
     with locate.client(url, api_key, data) as client:
         client.greet()
         (predicted,) = prediction.run(client, [plan], in_flight, Console(stderr=True))

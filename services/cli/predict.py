@@ -20,6 +20,7 @@ from services.cli.client import GlammClient
 from services.cli.questions import ENDINGS, Planned
 from shared import schema
 from shared.errors import InvalidInput
+from shared.priority import Priority
 from shared.tasks import Ask
 
 _LOOK_SECONDS = 20.0
@@ -63,19 +64,24 @@ class Predicted:
         return f"{self.plan.out}: {made} predicted, {self.there} there already, {failed} failed"
 
 
-def plan(kind: Kind, images: Path, truth: Path | None, out: Path) -> Plan:
-    """A job for each image of the folder, or for what the ground truth asks of it. Raises InvalidInput."""
+def plan(kind: Kind, images: Path, truth: Path | None, out: Path, split: str | None = None) -> Plan:
+    """A job for each image of the folder, or for what the ground truth asks of it. Raises InvalidInput.
+
+    split: of a ground truth that holds several.
+    """
     if not images.is_dir():
         raise InvalidInput("--images", f"{images} is no folder.", "Name the folder with the images.")
-    if kind in (Kind.GCG, Kind.CAPTION):
+    if truth is None:
+        if split is not None:
+            raise InvalidInput("--split", "There is no ground truth to split.", "Name it by --ground-truth.")
+        if kind not in (Kind.GCG, Kind.CAPTION):
+            raise InvalidInput("--ground-truth", f"{kind} asks what a file says.", "Name the ground truth's file.")
         ask = Ask(kind.task)
         whole = (Planned(batch.Request(path, quote(path.stem, ""), ask), path.stem) for path in _all(images))
         return Plan(kind, out, tuple(whole))
-    if truth is None:
-        raise InvalidInput("--ground-truth", f"{kind} asks what a file says.", "Name the ground truth's file.")
     jobs: list[Planned] = []
     impossible: list[batch.Done] = []
-    for item in questions.read(kind, images, truth):
+    for item in questions.read(kind, images, truth, split):
         if isinstance(item, Planned):
             jobs.append(item)
         else:
@@ -86,7 +92,8 @@ def plan(kind: Kind, images: Path, truth: Path | None, out: Path) -> Plan:
 def run(client: GlammClient, plans: Sequence[Plan], in_flight: int, err: Console) -> list[Predicted]:
     """Make the predictions that are not there, with progress and faults on `err`; no two plans of one kind.
 
-    All that is asked about an image goes together, so that the service need encode it only once.
+    All that is asked about an image goes together, so that the service need encode it only once; and as bulk, so that
+    nobody waits behind it.
     """
     for one in plans:
         _make(one.out)
@@ -98,7 +105,8 @@ def run(client: GlammClient, plans: Sequence[Plan], in_flight: int, err: Console
         return keepers[request.ask.task](client, request, job)
 
     asked = sorted(chain.from_iterable(left), key=lambda request: request.path)
-    news = chain(*(one.impossible for one in plans), batch.run(client, asked, keep, in_flight, _LOOK_SECONDS))
+    answers = batch.run(client, asked, keep, in_flight, _LOOK_SECONDS, Priority.BULK)
+    news = chain(*(one.impossible for one in plans), answers)
     bars = {
         one.kind.task: report.Bar(len(one.jobs) + len(one.impossible), done)
         for one, done in zip(plans, there, strict=True)

@@ -1,4 +1,7 @@
-"""What a ground truth asks of its images, as jobs: expressions to segment, regions to describe, questions to answer."""
+"""What a ground truth asks of its images, as jobs: expressions to segment, regions to describe, questions to answer.
+
+Grounded captions and captions are asked of each image that it names.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,8 +22,8 @@ if TYPE_CHECKING:
     from training.metrics.entries import Entry
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
-_TOGETHER = {Kind.REFSEG: 64, Kind.REGION_CAPTION: 64, Kind.VQA: 1}
-"""Entries a job: as many expressions or regions as a service takes by default, and the one question that it takes."""
+_TOGETHER = {Kind.REFSEG: 64, Kind.REGION_CAPTION: 64, Kind.VQA: 1, Kind.GCG: 1, Kind.CAPTION: 1}
+"""Entries a job: as many expressions or regions as a service takes by default, and one of what it takes one of."""
 
 _LIMITS = Limits()
 _REPAIR = "Repair the entry or leave it out."
@@ -37,18 +40,16 @@ class Planned:
     about: tuple[Mapping[str, Any], ...] = ()
 
 
-def read(kind: Kind, folder: Path, truth: Path) -> Iterator[Planned | Done]:
+def read(kind: Kind, folder: Path, truth: Path, split: str | None = None) -> Iterator[Planned | Done]:
     """The jobs, and as failed what no service would answer: a service refuses a job for the least of its questions.
 
-    An image's entries are cut into jobs as they stand in the file, so that a job's name does not depend on which of
-    them can be answered. Raises InvalidInput for what is no ground truth of this folder.
+    split: of a ground truth that holds several. An image's entries are cut into jobs as they stand in the file, so that
+    a job's name does not depend on which of them can be answered. Raises InvalidInput for what is no ground truth of
+    this folder.
     """
-    with needed("evaluation"):
-        from training.metrics.entries import coco_entries
     by_image: dict[str, list[Entry]] = {}
-    for entry in coco_entries(truth):
+    for entry in _distinct(kind, _entries(kind, truth, split)):
         by_image.setdefault(entry.image, []).append(entry)
-    asked = {Kind.REFSEG: _expressions, Kind.REGION_CAPTION: _regions, Kind.VQA: _question}[kind]
     for image_id, entries in by_image.items():
         path = _find(folder, image_id, entries[0])
         # A size that cannot be read is for the service to complain of, as it does of other images.
@@ -56,7 +57,7 @@ def read(kind: Kind, folder: Path, truth: Path) -> Iterator[Planned | Done]:
         for number, together in enumerate(_chunks(entries, _TOGETHER[kind]), start=1):
             # `quote` leaves no + in the name of an image, so that no other image's file is called so.
             name = quote(image_id, "") + (f"+{number}" if number > 1 else "")
-            ask, about, faults = asked(together, size)
+            ask, about, faults = _asked(kind, together, size)
             request = Request(path, name, ask)
             yield from (Done(request, error=fault) for fault in faults)
             if about:
@@ -71,7 +72,53 @@ Size = Callable[[], tuple[int, int] | None]
 """Width and height of an upright image; None where it cannot be read."""
 
 
-def _expressions(entries: list["Entry"], _size: Size) -> Asked:
+def _entries(kind: Kind, truth: Path, split: str | None) -> list["Entry"]:
+    """The ground truth's, as evaluation reads them."""
+    with needed("evaluation"):
+        from training.metrics import expressions, gcg
+        from training.metrics.entries import coco_entries
+    match kind:
+        case Kind.GCG:
+            return gcg.read_captions(truth, split)
+        case Kind.REFSEG:
+            return expressions.read_truth(truth, split)
+        case _ if split is not None:
+            raise InvalidInput("--split", f"{kind} takes no --split.", "Leave it out.")
+    return coco_entries(truth)
+
+
+def _distinct(kind: Kind, entries: list["Entry"]) -> list["Entry"]:
+    """One for each answer that evaluation takes: references of one caption are entries of their own, and one question.
+
+    Raises InvalidInput for a region that is in two places.
+    """
+    if kind in (Kind.REFSEG, Kind.VQA):
+        return entries
+    with needed("evaluation"):
+        from training.metrics.text import key_of
+    first: dict[tuple[str, str], Entry] = {}
+    for entry in entries:
+        other = first.setdefault(key_of(entry), entry)
+        if kind is Kind.REGION_CAPTION and entry.bbox() != other.bbox():
+            raise entry.wrong(
+                f"It is the region of {other.place}, with another bbox.", "Give each region a region_id of its own."
+            )
+    return list(first.values())
+
+
+def _asked(kind: Kind, entries: list["Entry"], size: Size) -> Asked:
+    match kind:
+        case Kind.REFSEG:
+            return _expressions(entries)
+        case Kind.REGION_CAPTION:
+            return _regions(entries, size)
+        case Kind.VQA:
+            return _question(entries, size)
+        case Kind.GCG | Kind.CAPTION:
+            return Ask(kind.task), ({},), []
+
+
+def _expressions(entries: list["Entry"]) -> Asked:
     good, faults = _parted(entries, _expression)
     texts = tuple(text for _, text in good)
     return Ask(Task.REFSEG, expressions=texts), tuple({"expression": text} for text in texts), faults

@@ -12,7 +12,9 @@ from PIL import Image
 from services.cli.asking import Kind
 from services.cli.predict import plan
 from shared.masks import Rle, decode
+from shared.priority import Priority
 from shared.tasks import Ask, Task
+from tests.training.data.files import HEIGHT, WIDTH, write_refcoco
 
 SIZES = {"one.two": (80, 60), "three": (64, 64)}
 
@@ -49,6 +51,93 @@ def test_each_image_has_its_file_and_what_is_there_is_not_asked_again(on_service
     assert "1 predicted, 1 there already, 0 failed" in again.out
     assert (out / "one.two.json").stat().st_mtime_ns == before
     assert {path.name for path in out.iterdir()} == {"one.two.json", "three.json"}
+
+
+def test_a_set_is_predicted_as_bulk_so_that_nobody_waits_behind_it(on_service, client, images, tmp_path):
+    run = on_service("predict", "--task", "caption", "--images", images, "--out", tmp_path / "out")
+    assert run.code == 0, run.err
+    sent = [client.upload_image(path.read_bytes()).id for path in images.glob("*.png")]
+    newest = [next(client.jobs(image_id=image, task=Task.CAPTION)) for image in sent]
+    assert [job.priority for job in newest] == [Priority.BULK, Priority.BULK]
+
+
+def test_of_grandf_only_the_images_of_the_split_are_predicted(on_service, command, images, tmp_path):
+    """The pictures of both splits lie in one folder, and so may their predictions."""
+    truth, out = tmp_path / "truth", tmp_path / "gcg"
+    truth.mkdir()
+    for split, image in (("val", "three"), ("test", "one.two")):
+        width, height = SIZES[image]
+        everything = {"size": [height, width], "counts": [0, height * width]}
+        said = {"image_id": image, "caption": "A thing.", "labels": ["A thing"]}
+        for kind, entry in (("caption", said), ("mask", {"image_id": image, "segmentation": everything})):
+            document = {"images": [{"id": image}], "annotations": [entry]}
+            (truth / f"{split}_gcg_coco_{kind}_gt.json").write_text(json.dumps(document))
+    asked = ("--task", "gcg", "--images", images, "--out", out)
+    run = on_service("predict", *asked, "--ground-truth", truth)
+    assert run.code == 2
+    assert "--split" in run.err
+    run = on_service("predict", *asked, "--ground-truth", truth, "--split", "val")
+    assert run.code == 0, run.err
+    assert [path.name for path in out.iterdir()] == ["three.json"]
+    run = on_service("predict", *asked)
+    assert "1 predicted, 1 there already, 0 failed" in run.out
+    measured = command("evaluate", "gcg", "--predictions", out, "--ground-truth", truth, "--split", "val", "--json")
+    told = json.loads(measured.out)
+    assert (told["images"], told["missing"], told["outside"]) == (1, 0, 1)
+
+
+def test_captions_are_of_the_images_of_the_ground_truth_and_called_as_it_calls_them(on_service, images, tmp_path):
+    """An image has several captions in COCO's file, and an id that is not the name of its picture."""
+    captions = [{"id": n, "image_id": 9, "caption": "A thing."} for n in range(3)]
+    truth, out = tmp_path / "truth.json", tmp_path / "out"
+    truth.write_text(json.dumps({"images": [{"id": 9, "file_name": "three.png"}], "annotations": captions}))
+    run = on_service("predict", "--task", "caption", "--images", images, "--ground-truth", truth, "--out", out)
+    assert run.code == 0, run.err
+    assert [entry["image_id"] for entry in written(out)] == ["9"]
+
+
+def test_a_region_is_described_once_however_many_references_it_has(on_service, command, images, tmp_path):
+    regions = [("1", [1, 2, 20, 30], "A dog."), ("2", [30, 2, 20, 30], "A cat."), ("1", [1, 2, 20, 30], "The dog.")]
+    entries = [
+        {"image_id": "three", "region_id": name, "bbox": box, "caption": text} for name, box, text in regions
+    ] + [{"image_id": "one.two", "bbox": [1, 2, 20, 30], "caption": text} for text in ("A bird.", "The bird.")]
+    truth, out = tmp_path / "truth.json", tmp_path / "regions"
+    truth.write_text(json.dumps(entries))
+    arguments = ("--task", "region-caption", "--images", images, "--ground-truth", truth, "--out", out)
+    run = on_service("predict", *arguments)
+    assert run.code == 0, run.err
+    assert [(entry["image_id"], entry.get("region_id")) for entry in written(out)] == [
+        ("one.two", None),
+        ("three", "1"),
+        ("three", "2"),
+    ]
+    measured = command("evaluate", "region-caption", "--predictions", out, "--ground-truth", truth, "--json")
+    assert measured.code == 0, measured.err
+    told = json.loads(measured.out)
+    assert (told["regions"], told["missing"]) == (3, 0)
+
+    truth.write_text(json.dumps([*entries, entries[0] | {"bbox": [9, 9, 9, 9]}]))
+    run = on_service("predict", *arguments)
+    assert run.code == 2
+    assert "truth.json[5]: It is the region of" in run.err
+    assert "truth.json[0], with another bbox" in run.err
+
+
+def test_the_expressions_of_a_split_of_refcoco_are_asked(on_service, command, tmp_path):
+    folder, images, out = tmp_path / "refcoco", tmp_path / "train2014", tmp_path / "out"
+    for made in (folder, images):
+        made.mkdir()
+    write_refcoco(folder)
+    Image.new("RGB", (WIDTH, HEIGHT), "teal").save(images / "one.jpg")
+    truth = ("--ground-truth", folder, "--split", "train")
+    run = on_service("predict", "--task", "refseg", "--images", images, *truth, "--out", out)
+    assert run.code == 0, run.err
+    assert [path.name for path in out.iterdir()] == ["1.json"]
+    assert [entry["expression"] for entry in written(out)] == ["left cat", "the cat on the left", "right cat"]
+    measured = command("evaluate", "refseg", "--predictions", out, *truth, "--json")
+    assert measured.code == 0, measured.err
+    told = json.loads(measured.out)
+    assert (told["expressions"], told["missing"]) == (3, 0)
 
 
 def test_captions_need_no_more_than_images(on_service, images, tmp_path):
@@ -141,6 +230,9 @@ def test_an_answer_holds_no_markup(on_service, client, images, tmp_path):
         (["--task", "refseg", "--images", "EMPTY"], "--ground-truth"),
         (["--task", "vqa", "--images", "EMPTY"], "--ground-truth"),
         (["--task", "refseg", "--images", "EMPTY", "--ground-truth", "nowhere.json"], "nowhere.json"),
+        (["--task", "gcg", "--images", "EMPTY", "--ground-truth", "nowhere"], "nowhere"),
+        (["--task", "gcg", "--images", "EMPTY", "--split", "val"], "--split"),
+        (["--task", "vqa", "--images", "EMPTY", "--ground-truth", "nowhere.json", "--split", "val"], "--split"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it(on_service, tmp_path, arguments, told):
@@ -229,9 +321,8 @@ def test_two_images_of_one_name_are_both_named(on_service, images, tmp_path):
     truth = tmp_path / "truth.json"
     truth.write_text(json.dumps([{"image_id": "three", "expression": "a dog"}]))
     (images / "three.jpg").write_bytes(b"")
-    for task in ("gcg", "refseg"):
-        arguments = ("--images", images, "--ground-truth", truth, "--out", tmp_path / "out")
-        run = on_service("predict", "--task", task, *arguments)
+    for task, asked in (("gcg", ()), ("refseg", ("--ground-truth", truth))):
+        run = on_service("predict", "--task", task, "--images", images, *asked, "--out", tmp_path / "out")
         assert run.code == 2
         (line,) = run.err.splitlines()
         assert "three.png" in line

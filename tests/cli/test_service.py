@@ -99,7 +99,7 @@ def test_annotate_can_print_json_alone(glamm, picture):
     assert run.code == 0, run.err
     (line,) = run.out.splitlines()
     job = json.loads(line)
-    assert (job["task"], job["state"]) == ("refseg", "succeeded")
+    assert (job["task"], job["state"], job["priority"]) == ("refseg", "succeeded", "interactive")
     assert [answer["expression"] for answer in job["result"]["answers"]] == ["the red ball"]
 
 

@@ -1,6 +1,8 @@
 """Which requests are taken, and what is said of the others."""
 
+import json
 import math
+from importlib import resources
 
 import pytest
 from hypothesis import given
@@ -69,6 +71,55 @@ def test_an_empty_text_is_not_an_omitted_one(field: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("field", WITH_TEXT)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "...",
+        "?!",
+        "“…” —",
+        "\N{ZERO WIDTH SPACE}",
+        "\N{WORD JOINER} \N{ZERO WIDTH NO-BREAK SPACE}\N{RIGHT-TO-LEFT MARK}",
+        "\N{COMBINING ACUTE ACCENT}\N{VARIATION SELECTOR-16}",
+        "\N{HANGUL FILLER}",
+        "\N{BRAILLE PATTERN BLANK}",
+        "\N{OBJECT REPLACEMENT CHARACTER}",
+        "\ue000",
+    ],
+)
+def test_a_text_of_which_a_reader_sees_nothing_or_dots_is_refused(field: str, text: str) -> None:
+    refused = refusal(saying(field, text))
+    assert refused.field == field
+    assert "no letter, digit or symbol" in refused.detail
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "犬",
+        "いぬ",
+        "강아지",
+        "कुत्ता",
+        "الكلب",
+        "e\N{COMBINING ACUTE ACCENT}",
+        "\N{ZERO WIDTH SPACE}dog",
+        "7",
+        "٣",
+        "\N{DOG FACE}",
+        "\N{HEAVY BLACK HEART}\N{VARIATION SELECTOR-16}",
+        "\N{WOMAN}\N{ZERO WIDTH JOINER}\N{PERSONAL COMPUTER}",
+        "\N{REGIONAL INDICATOR SYMBOL LETTER F}\N{REGIONAL INDICATOR SYMBOL LETTER R}",
+        "1\N{VARIATION SELECTOR-16}\N{COMBINING ENCLOSING KEYCAP}",
+        "€",
+        "♂",
+    ],
+)
+def test_a_letter_digit_or_symbol_of_any_script_is_enough(text: str) -> None:
+    validate(Ask(Task.REFSEG, expressions=(text,)), WIDTH, HEIGHT)
+    validate(Ask(Task.VQA, f"{text}?"), WIDTH, HEIGHT)
+    validate(Ask(Task.GROUND, f"({text})", phrases=(text,)), WIDTH, HEIGHT)
+
+
+@pytest.mark.parametrize("field", WITH_TEXT)
 def test_a_long_text_is_refused_with_the_limit(field: str) -> None:
     assert "4000" in str(refusal(saying(field, "x" * 100_000)).remedy)
     assert "10 " in str(refusal(saying(field, "x" * 11), Limits(prompt_chars=10)).remedy)
@@ -80,6 +131,12 @@ def test_control_strings_are_refused_by_name(field: str, control: str) -> None:
     refused = refusal(saying(field, f"Describe{control}it"))
     assert refused.field == field
     assert control in refused.detail
+
+
+def test_every_special_token_of_the_shipped_tokenizer_is_a_control_string() -> None:
+    tokenizer = resources.files("shared.model") / "checkpoints" / "scenes" / "tokenizer.json"
+    special = {token["content"] for token in json.loads(tokenizer.read_text())["added_tokens"]}
+    assert special | {"<image>"} == set(CONTROL_STRINGS)
 
 
 @pytest.mark.parametrize("field", WITH_TEXT)
@@ -148,6 +205,21 @@ def test_a_box_must_lie_in_the_image(task: Task, box: tuple[float, ...]) -> None
     error = refusal(Ask(task, "What is this?", (BOX, box)))  # type: ignore[arg-type]
     assert error.field == "boxes[1]"
     assert str(WIDTH) in str(error.remedy)
+
+
+@pytest.mark.parametrize(
+    ("box", "told"),
+    [
+        ((30.0, 5.0, 9.5, 40.0), "x2 (9.5) must be greater than x1 (30)."),
+        ((1.0, 40.0, 9.0, 5.0), "y2 (5) must be greater than y1 (40)."),
+        ((3.0, 2.0, 3.0, 4.0), "x2 (3) must be greater than x1 (3)."),
+        ((30.0, 40.0, 20.0, 10.0), "x2 (20) must be greater than x1 (30) and y2 (10) must be greater than y1 (40)."),
+    ],
+)
+def test_an_inverted_box_is_told_which_edges_are_wrong(box: tuple[float, float, float, float], told: str) -> None:
+    error = refusal(Ask(Task.REGION_CAPTION, boxes=(box,)))
+    assert error.detail == told
+    assert "x2 greater than x1 and y2 greater than y1" in str(error.remedy)
 
 
 @given(

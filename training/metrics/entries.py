@@ -29,7 +29,7 @@ class Entry:
         for name in names:
             if isinstance(value := self.data.get(name), str):
                 return value
-        raise self.wrong(f"{' or '.join(names)} is missing or no text.", f"Give each entry a {names[0]}.")
+        raise self.wrong(f"{' or '.join(names)} is missing or no text.", f"Give each entry {_a(names[0])}.")
 
     def texts(self, name: str) -> tuple[str, ...]:
         """A list of texts, empty where the member is absent."""
@@ -44,7 +44,7 @@ class Entry:
             value = self.data.get(name)
             if isinstance(value, str | int) and not isinstance(value, bool):
                 return str(value)
-        raise self.wrong(f"{' or '.join(names)} is missing.", f"Give each entry an {names[0]}.")
+        raise self.wrong(f"{' or '.join(names)} is missing.", f"Give each entry {_a(names[0])}.")
 
     @property
     def image(self) -> str:
@@ -102,10 +102,15 @@ def read_entries(path: Path) -> list[Entry]:
 
 
 def coco_entries(path: Path) -> list[Entry]:
-    """The annotations of a COCO file with the members of their image joined in; or the entries of a plain file."""
+    """The annotations of a COCO file, see `annotated`; or the entries of a plain file."""
     document = read_json(path) if path.is_file() else None
     if not isinstance(document, dict) or "annotations" not in document:
         return read_entries(path)
+    return annotated(path, document)
+
+
+def annotated(path: Path, document: Mapping[str, Any]) -> list[Entry]:
+    """The annotations of a file in COCO's form, with the members of their image joined in."""
     images = {image.get("id"): image for image in objects(path, document, "images")}
     found = []
     for n, annotation in enumerate(objects(path, document, "annotations")):
@@ -121,6 +126,10 @@ def objects(path: Path, document: Mapping[str, Any], name: str) -> list[Mapping[
     if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
         raise InvalidInput(str(path), f"{name} is not a list of objects.", "Write the file in COCO's form.")
     return value
+
+
+def _a(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def _of_document(path: Path, document: object, stem: str | None) -> list[Entry]:

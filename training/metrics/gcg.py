@@ -9,7 +9,7 @@ import numpy as np
 from shared.errors import InvalidInput
 from shared.masks import Rle
 from training.metrics.caption_scores import Captioned, CaptionScores, caption_scores
-from training.metrics.entries import Entry, objects, read_entries, read_json
+from training.metrics.entries import Entry, annotated, read_entries, read_json
 from training.metrics.masks import Precision, average_precision, overlaps, paired_iou
 from training.metrics.progress import Track, unwatched
 from training.metrics.recall import phrases_found
@@ -79,8 +79,7 @@ def read_truth(path: Path, split: str | None = None) -> dict[str, Truth]:
 
     path: a folder with `SPLIT_gcg_coco_mask_gt.json` and `SPLIT_gcg_coco_caption_gt.json`, or one of the two files.
     """
-    prefix = _prefix(path, split)
-    masks_file, captions_file = (prefix.with_name(prefix.name + suffix) for suffix in (_MASKS, _CAPTIONS))
+    masks_file, captions_file = (_file(path, split, suffix) for suffix in (_MASKS, _CAPTIONS))
     masks: dict[str, list[Rle]] = {}
     for entry in _annotations(masks_file):
         there = masks.setdefault(entry.key("image_id"), [])
@@ -104,15 +103,29 @@ def read_truth(path: Path, split: str | None = None) -> dict[str, Truth]:
             size=_size(masks.get(image, ())),
         )
     if not any(truth.phrases for truth in truths.values()) or not masks:
-        raise InvalidInput(str(prefix.parent), "No image has masks and phrases.", "Name a split of GranD-f.")
+        raise InvalidInput(str(masks_file.parent), "No image has masks and phrases.", "Name a split of GranD-f.")
     return truths
 
 
-def read_predictions(path: Path, truths: Mapping[str, Truth]) -> dict[str, Prediction]:
-    """A folder with a JSON file an image, or one file of all; see `entries.read_entries`."""
+def read_captions(path: Path, split: str | None = None) -> list[Entry]:
+    """A GranD-f split's captions as they stand in its file, one or more an image. path: as `read_truth` takes it."""
+    return _annotations(_file(path, split, _CAPTIONS))
+
+
+def read_predictions(path: Path, truths: Mapping[str, Truth]) -> tuple[dict[str, Prediction], int]:
+    """Those of the images of the ground truth; and how many are of others, which are left out.
+
+    path: a folder with a JSON file an image, or one file of all; see `entries.read_entries`. The images of GranD-f's
+    splits lie in one folder, so predictions of both may, too. Raises InvalidInput where none is of the ground truth.
+    """
     found: dict[str, Prediction] = {}
-    for entry in read_entries(path):
-        image = known_image(entry, truths)
+    entries = read_entries(path)
+    outside = 0
+    for entry in entries:
+        image = _known_image(entry, truths)
+        if image is None:
+            outside += 1
+            continue
         if image in found:
             raise entry.wrong(f"Image {image} has a second prediction.", "Keep one.")
         found[image] = Prediction(
@@ -120,16 +133,23 @@ def read_predictions(path: Path, truths: Mapping[str, Truth]) -> dict[str, Predi
             phrases=entry.texts("phrases"),
             masks=entry.masks("pred_masks", truths[image].size),
         )
-    return found
+    if outside and not found:
+        raise entries[0].wrong(
+            f"Image {entries[0].image} is not in the ground truth, nor is any other.",
+            "Name predictions and ground truth of one split.",
+        )
+    return found, outside
 
 
-def known_image(entry: Entry, truths: Mapping[str, object]) -> str:
+def _known_image(entry: Entry, truths: Mapping[str, object]) -> str | None:
     """The entry's image as the ground truth calls it. An ending such as `.jpg` may follow it in the entry."""
     said = entry.image
-    for name in (said, Path(said).stem):
-        if name in truths:
-            return name
-    raise entry.wrong(f"Image {said} is not in the ground truth.", "Name predictions and ground truth of one split.")
+    return next((name for name in (said, Path(said).stem) if name in truths), None)
+
+
+def _file(path: Path, split: str | None, ending: str) -> Path:
+    prefix = _prefix(path, split)
+    return prefix.with_name(prefix.name + ending)
 
 
 def _prefix(path: Path, split: str | None) -> Path:
@@ -146,7 +166,10 @@ def _prefix(path: Path, split: str | None) -> Path:
         raise InvalidInput(str(path), "There is no such file or folder.", "Check the path.")
     for suffix in (_MASKS, _CAPTIONS):
         if path.name.endswith(suffix):
-            return path.with_name(path.name.removesuffix(suffix))
+            prefix = path.with_name(path.name.removesuffix(suffix))
+            if split not in (None, prefix.name):
+                raise InvalidInput("--split", f"{path} is of the split {prefix.name}.", "Leave it out, or name that.")
+            return prefix
     raise InvalidInput(str(path), "This is no ground truth of GCG.", f"Name a folder with a file SPLIT{_MASKS}.")
 
 
@@ -154,7 +177,7 @@ def _annotations(path: Path) -> list[Entry]:
     document = read_json(path)
     if not isinstance(document, dict) or "annotations" not in document:
         raise InvalidInput(str(path), "It has no annotations.", "Write the file in COCO's form.")
-    return [Entry(f"{path} annotations[{n}]", item) for n, item in enumerate(objects(path, document, "annotations"))]
+    return annotated(path, document)
 
 
 def _size(masks: Sequence[Rle]) -> tuple[int, int] | None:

@@ -1,12 +1,12 @@
 """Predictions beside what they answer in the ground truth: found by a key, in order where several have the same."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from shared.errors import InvalidInput
-from training.metrics.entries import Entry, coco_entries, read_entries
+from training.metrics.entries import Entry, read_entries
 
 Key = tuple[str, ...]
 """An image and what tells its entries apart, the part that people know it by first."""
@@ -26,13 +26,15 @@ class Form(Generic[Wanted, Found]):
     nothing: Found
 
 
-def read_pairs(form: Form[Wanted, Found], predictions: Path, truth: Path) -> tuple[list[tuple[Found, Wanted]], int]:
-    """(found, wanted) of every entry of the ground truth; and how many had no prediction.
+def read_pairs(
+    form: Form[Wanted, Found], predictions: Path, truth: Path, entries: Iterable[Entry]
+) -> tuple[list[tuple[Found, Wanted]], int]:
+    """(found, wanted) of every entry of the ground truth; and how many had no prediction. truth: where they are from.
 
     Entries of one key take its predictions in order, and the last of them again for those that are left.
     """
     wanted: dict[Key, list[Wanted]] = {}
-    for entry in coco_entries(truth):
+    for entry in entries:
         wanted.setdefault(form.key(entry), []).append(form.wanted(entry))
     if not wanted:
         raise InvalidInput(str(truth), f"It has no {form.noun}s.", "See docs/evaluation.md for the form.")

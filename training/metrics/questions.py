@@ -4,7 +4,7 @@ from pathlib import Path
 
 from training.metrics import pairing
 from training.metrics.answering import Question, normalized
-from training.metrics.entries import Entry
+from training.metrics.entries import Entry, coco_entries
 
 
 def read_pairs(predictions: Path, truth: Path) -> tuple[list[tuple[str, Question]], int]:
@@ -12,7 +12,7 @@ def read_pairs(predictions: Path, truth: Path) -> tuple[list[tuple[str, Question
 
     See `pairing.read_pairs` for a question that stands several times in one image.
     """
-    return pairing.read_pairs(_FORM, predictions, truth)
+    return pairing.read_pairs(_FORM, predictions, truth, coco_entries(truth))
 
 
 def _question(entry: Entry) -> Question:

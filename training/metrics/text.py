@@ -34,12 +34,12 @@ def read_captions(predictions: Path, truth: Path) -> Captions:
     categories: dict[Key, str] = {}
     for entry in coco_entries(truth):
         told = entry.texts("captions") or (entry.text("caption"),)
-        references.setdefault(_key(entry), []).extend(told)
-        if (category := _category(entry)) is not None and categories.setdefault(_key(entry), category) != category:
-            raise entry.wrong(f"It is called {categories[_key(entry)]!r} elsewhere, too.", "Give it one category.")
+        references.setdefault(key_of(entry), []).extend(told)
+        if (category := _category(entry)) is not None and categories.setdefault(key_of(entry), category) != category:
+            raise entry.wrong(f"It is called {categories[key_of(entry)]!r} elsewhere, too.", "Give it one category.")
     said: dict[Key, str] = {}
     for entry in read_entries(predictions):
-        key = _key(entry)
+        key = key_of(entry)
         name = " region ".join(part for part in key if part)
         if key not in references:
             raise entry.wrong(f"Image {name} is not in the ground truth.", "Name predictions and truth of one split.")
@@ -64,5 +64,6 @@ def _category(entry: Entry) -> str | None:
     return category
 
 
-def _key(entry: Entry) -> Key:
+def key_of(entry: Entry) -> Key:
+    """What tells captions apart: entries of one key are references of one caption."""
     return entry.image, entry.key("region_id") if "region_id" in entry.data else ""

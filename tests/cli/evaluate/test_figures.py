@@ -29,6 +29,23 @@ def test_gcg_by_the_papers_protocol(glamm, split, prediction):
     )
 
 
+def test_predictions_of_the_other_split_are_left_out_and_told(glamm, split, prediction):
+    """The pictures of GranD-f's splits lie in one folder, and the released code predicts them into one."""
+    folder = prediction()
+    arguments = ("evaluate", "gcg", "--predictions", folder, "--ground-truth", split)
+    _, alone, _ = glamm(*arguments, "--json")
+    assert json.loads(alone)["outside"] == 0
+    write(folder / "sa_7.json", {"caption": "a bus", "phrases": ["a bus"], "pred_masks": [rle(0, 4, (5, 5))]})
+    write(folder / "tmp.json", {"sa_8": {"caption": "a tram", "phrases": [], "pred_masks": []}})
+    code, out, _ = glamm(*arguments, "--json")
+    assert code == 0
+    assert json.loads(out) == json.loads(alone) | {"outside": 2}
+    code, out, _ = glamm(*arguments)
+    assert code == 0
+    assert "2 predictions of other images, left out" in out
+    assert "1 image without a prediction" in out
+
+
 def test_referring_expressions_from_polygons_and_a_line_each(glamm, tmp_path):
     truth = write(
         tmp_path / "truth.json",

@@ -81,6 +81,10 @@ def test_two_splits_in_one_folder_must_be_told_apart(glamm, split, prediction):
     assert "test, val" in err
     code, _, err = glamm("evaluate", "gcg", "--predictions", said, "--ground-truth", split, "--split", "val")
     assert "sa_9 is not in the ground truth" in err
+    arguments = ("--predictions", said, "--ground-truth", split / "val_gcg_coco_mask_gt.json", "--split", "test")
+    code, _, err = glamm("evaluate", "gcg", *arguments)
+    assert code == 2
+    assert "is of the split val" in err
 
 
 def test_expressions_and_captions_without_a_truth_or_said_twice_are_told(glamm, tmp_path):
@@ -90,7 +94,7 @@ def test_expressions_and_captions_without_a_truth_or_said_twice_are_told(glamm, 
         ([entry | {"expression": "cat"}], "no expression 'cat'"),
         ([entry, entry], "too many predictions"),
         ([entry | {"segmentation": rle(0, 4, (5, 5))}], "segmentation is 5 × 5"),
-        ([{"image_id": 1, "segmentation": None}], "expression or sentence is missing"),
+        ([{"image_id": 1, "segmentation": None}], "is missing or no text. Give each entry an expression."),
     ):
         arguments = ("--predictions", write(tmp_path / "said.json", said), "--ground-truth", truth)
         code, _, err = glamm("evaluate", "refseg", *arguments)

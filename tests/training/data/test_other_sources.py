@@ -2,13 +2,12 @@
 
 import pickle
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.training.data.files import HEIGHT, WIDTH, block, polygon, rle, write
+from tests.training.data.files import HEIGHT, WIDTH, block, reference, write, write_refcoco
 from training.data.coco_captions import Captions
 from training.data.llava_instruct import Instructions
 from training.data.refcoco import ReferringSegmentation, RegionDescriptions
@@ -16,39 +15,9 @@ from training.data.sample import DataError
 from training.data.semantic import SemanticSegmentation
 
 
-def reference(ref_id: int, ann_id: int, *sentences: str, split: str = "train", image_id: int = 1) -> dict[str, Any]:
-    said = [{"sent": text, "raw": text, "tokens": text.split(), "sent_id": n} for n, text in enumerate(sentences)]
-    return {
-        "ref_id": ref_id,
-        "ann_id": ann_id,
-        "image_id": image_id,
-        "split": split,
-        "category_id": 1,
-        "file_name": "COCO_train2014_000000000001_1.jpg",
-        "sentences": said,
-    }
-
-
 @pytest.fixture
 def refcoco(tmp_path: Path) -> tuple[Path, Path]:
-    """Two objects in picture one, of which the second as run lengths; a third in picture two, for testing."""
-    instances = {
-        "images": [{"id": 1, "file_name": "one.jpg"}, {"id": 2, "file_name": "two.jpg"}],
-        "annotations": [
-            {"id": 11, "image_id": 1, "bbox": [0, 0, 20, 40], "segmentation": [polygon(0, 0, 20, 40)]},
-            {"id": 12, "image_id": 1, "bbox": [30, 10, 30, 30], "segmentation": rle(block(30, 10, 60, 40))},
-            {"id": 13, "image_id": 2, "bbox": [5, 5, 10, 10], "segmentation": [polygon(5, 5, 15, 15)]},
-        ],
-    }
-    references = [
-        reference(1, 11, "left cat", "the cat on the left"),
-        reference(2, 12, "right cat"),
-        reference(3, 13, "a small cat", split="testA", image_id=2),
-    ]
-    path = tmp_path / "refs(unc).p"
-    # As Python 2 wrote them.
-    path.write_bytes(pickle.dumps(references, protocol=0))
-    return path, write(tmp_path / "instances.json", instances)
+    return write_refcoco(tmp_path)
 
 
 def test_expressions_ask_for_masks(refcoco: tuple[Path, Path], images: Path) -> None:
@@ -97,6 +66,14 @@ def test_a_pickle_that_would_run_code_is_refused(refcoco: tuple[Path, Path], ima
     path, instances = refcoco
     path.write_bytes(pickle.dumps([Path("somewhere")]))
     with pytest.raises(DataError, match="plain data"):
+        ReferringSegmentation(path, instances, images)
+
+
+@pytest.mark.parametrize("damaged", [b"", b"no pickle", b"(lp0\n", b"]}a}}s.", b"]K\x01K\x02K\x03s."])
+def test_a_damaged_pickle_is_told(refcoco: tuple[Path, Path], images: Path, damaged: bytes) -> None:
+    path, instances = refcoco
+    path.write_bytes(damaged)
+    with pytest.raises(DataError, match="no pickled list"):
         ReferringSegmentation(path, instances, images)
 
 
