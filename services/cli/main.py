@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from services.cli import checkpoints, evaluate, keys
+from services.cli import accounts, checkpoints, evaluate, keys
 from services.cli.asking import Kind
 from services.cli.bulk import commands
 from services.cli.options import UP_DATA, ApiKey, AsJson, Data, Url
@@ -30,6 +30,7 @@ app = typer.Typer(
 app.add_typer(evaluate.app)
 app.add_typer(checkpoints.app)
 app.add_typer(commands.app)
+app.add_typer(accounts.app)
 app.add_typer(keys.app, name="keys")
 
 
