@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -21,16 +22,24 @@ VENV = ROOT / ".venv"
 STAMP = VENV / ".complete"
 BUILD_LOCK = ROOT / "locks" / "build.lock"
 DEV_LOCK = ROOT / "locks" / "dev.lock"
-NEEDED = (3, 11)
-CANDIDATES = ("python3.11", "python3.12", "python3.13", "python3", "python")
+OLDEST, NEWEST = (3, 11), (3, 14)
+"""Of the Python versions for which every locked package has a wheel."""
+CANDIDATES = ("python3.11", "python3.12", "python3.13", "python3.14", "python3", "python")
+GLIBC = (2, 28)
+"""The oldest C library that the locked wheels run on."""
 
 
 class SetupError(Exception):
     """Shown as it is, on one line."""
 
 
+class UnfitHostError(SetupError):
+    """The locked wheels are for other machines than this one."""
+
+
 def main() -> int:
     try:
+        require_fit_host(platform.system(), platform.machine(), glibc_here())
         with only_one():
             fingerprint = digest()
             if STAMP.exists() and STAMP.read_text() == fingerprint:
@@ -38,11 +47,29 @@ def main() -> int:
             make(fingerprint)
     except SetupError as error:
         print(f"setup: {error}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, UnfitHostError) else 1
     except KeyboardInterrupt:
         print("setup: interrupted; the next run starts .venv anew", file=sys.stderr)
         return 130
     return 0
+
+
+def require_fit_host(system: str, machine: str, glibc: str | None) -> None:
+    """Raise UnfitHostError unless it is what `make lock` compiles the lock files for: x86_64-manylinux_2_28."""
+    fits = glibc is not None and tuple(int(part) for part in glibc.split(".")[:2]) >= GLIBC
+    if (system, machine) != ("Linux", "x86_64") or not fits:
+        found = f"{system} on {machine}" + (f" with glibc {glibc}" if glibc else "")
+        needed = f"Linux on x86_64 with glibc {'.'.join(map(str, GLIBC))} or newer"
+        raise UnfitHostError(f"the locked packages are for {needed}, and this is {found}: use such a host")
+
+
+def glibc_here() -> str | None:
+    """The version of this host's GNU C library; None where it has another one."""
+    try:
+        name, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").split()
+    except (OSError, ValueError):
+        return None
+    return version if name == "glibc" else None
 
 
 @contextmanager
@@ -98,7 +125,7 @@ def works(python: Path) -> bool:
 
 
 def find_python() -> str:
-    """A new enough interpreter outside any environment, .venv among them.
+    """An interpreter that the locks admit, outside any environment, .venv among them.
 
     Raises:
         SetupError: there is none.
@@ -113,12 +140,12 @@ def find_python() -> str:
         answer = subprocess.run([path, "-c", question], capture_output=True, text=True, check=False)
         if answer.returncode == 0:
             major, minor, real = answer.stdout.strip().split(" ", 2)
-            if (int(major), int(minor)) >= NEEDED:
+            if OLDEST <= (int(major), int(minor)) <= NEWEST:
                 return real
             seen.append(f"{path} is {major}.{minor}")
     found = f" ({'; '.join(seen)})" if seen else ""
-    needed = ".".join(map(str, NEEDED))
-    raise SetupError(f"Python {needed} or newer is needed and not on the PATH{found}: install it first")
+    needed = " to ".join(".".join(map(str, version)) for version in (OLDEST, NEWEST))
+    raise SetupError(f"Python {needed} is needed and not on the PATH{found}: install it first")
 
 
 def run(command: Sequence[str], hint: str) -> None:

@@ -26,7 +26,7 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK = 0x676C_616D_6D00
 _MIGRATING = threading.Lock()
 """Alembic keeps the migration that runs in module globals, so a process runs one at a time, whatever the database."""
-_CONNECT_SECONDS = 10
+CONNECT_SECONDS = 10
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 
 
@@ -58,7 +58,7 @@ def _pool(size: int) -> dict[str, Any]:
         "pool_size": size,
         "max_overflow": 0,
         "pool_pre_ping": True,
-        "connect_args": {"connect_timeout": _CONNECT_SECONDS},
+        "connect_args": {"connect_timeout": CONNECT_SECONDS},
     }
 
 
@@ -89,7 +89,7 @@ async def listen(url: str) -> AsyncIterator[Notification]:
     while True:
         try:
             connection = await psycopg.AsyncConnection.connect(
-                _libpq(url), autocommit=True, connect_timeout=_CONNECT_SECONDS
+                libpq_url(url), autocommit=True, connect_timeout=CONNECT_SECONDS
             )
             async with connection:
                 await connection.execute(f"LISTEN {CHANNEL}")
@@ -106,7 +106,7 @@ class Listener:
     """The same for a process without an event loop: waits for notifications, up to a time."""
 
     def __init__(self, url: str) -> None:
-        self._url = _libpq(url)
+        self._url = libpq_url(url)
         self._connection: psycopg.Connection[Any] | None = None
         self._pause = _FIRST_PAUSE
         self._woken, self._waker = os.pipe()
@@ -152,7 +152,7 @@ class Listener:
         os.close(self._woken)
 
     def _connect(self) -> psycopg.Connection[Any]:
-        connection = psycopg.connect(self._url, autocommit=True, connect_timeout=_CONNECT_SECONDS)
+        connection = psycopg.connect(self._url, autocommit=True, connect_timeout=CONNECT_SECONDS)
         connection.execute(f"LISTEN {CHANNEL}")
         self._pause = _FIRST_PAUSE
         return connection
@@ -168,7 +168,8 @@ class Listener:
             os.read(self._woken, 4096)
 
 
-def _libpq(url: str) -> str:
+def libpq_url(url: str) -> str:
+    """The URL of SQLAlchemy's as PostgreSQL's own client library takes it."""
     return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 

@@ -18,6 +18,7 @@ import redis
 import sqlalchemy
 from psycopg import sql
 
+from deploy.embedded import ports
 from deploy.embedded.postgres import PostgresServer
 from deploy.embedded.redis import RedisServer
 from deploy.embedded.s3 import S3Server
@@ -89,6 +90,15 @@ def empty_database_url(postgres: PostgresServer) -> Iterator[str]:
     """SQLAlchemy URL of a database without tables, of this test alone."""
     with _database(postgres, template="template1") as url:
         yield url
+
+
+@pytest.fixture
+def role_to_be(postgres: PostgresServer) -> Iterator[str]:
+    """SQLAlchemy URL that names a role and a database which the test may make; both are gone after it."""
+    name = f"test_{uuid.uuid4().hex}"
+    yield f"postgresql+psycopg://{name}:made-by-the-test@{ports.HOST}:{postgres.port}/{name}"
+    for statement in ("DROP DATABASE IF EXISTS {} WITH (FORCE)", "DROP ROLE IF EXISTS {}"):
+        _execute(postgres.admin_url, sql.SQL(statement).format(sql.Identifier(name)))
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ class StartError(EmbeddedError):
     def __init__(self, name: str, reason: str, log: Path) -> None:
         last = last_line(log)
         super().__init__(
-            f"{name} did not start: {reason}." + (f" Its log ends with: {last}" if last else ""),
+            f"{name} did not start: {reason}." + (f" Its log ends with: {_sentence(last)}" if last else ""),
             remedy=f"Read {log}.",
         )
 
@@ -34,6 +34,10 @@ class DataInUseError(EmbeddedError):
         )
         self.pid = pid
         self.url = url
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def last_line(log: Path) -> str:

@@ -7,6 +7,7 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from deploy.embedded.errors import DataInUseError, EmbeddedError
+from deploy.embedded.secret import make_private
 
 LOG_BYTES = 16 << 20
 
@@ -67,7 +68,7 @@ class DataFolder:
     def log(self, name: str) -> Path:
         """The log file of a process, with one predecessor kept when it has grown long."""
         path = self.path / "logs" / f"{name}.log"
-        path.parent.mkdir(exist_ok=True)
+        make_private(path.parent)
         if path.exists() and path.stat().st_size > LOG_BYTES:
             path.replace(path.with_suffix(".log.1"))
         return path

@@ -17,6 +17,7 @@ from deploy.embedded.child import Child, Command
 from deploy.embedded.errors import EmbeddedError, StartError
 from deploy.embedded.secret import secret, write_private
 from deploy.embedded.unit import Unit
+from shared.database_role import ensure_role
 
 VERSION = "18"
 ADMIN = "postgres"
@@ -98,15 +99,10 @@ class PostgresServer(Unit):
         return len(lines) >= 8 and lines[0] == str(self.pid) and lines[7].strip() == "ready"
 
     def finish(self) -> None:
-        """Make the role and its database where they are missing."""
+        """Make the role and its database where they are missing. The role may make others, as tests do."""
+        ensure_role(self.admin_url, self.url)
         with psycopg.connect(self.admin_url, autocommit=True) as connection:
-            if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [ROLE]).fetchone():
-                password = sql.Literal(self._password(ROLE))
-                statement = sql.SQL("CREATE ROLE {} LOGIN CREATEDB PASSWORD {}").format(sql.Identifier(ROLE), password)
-                connection.execute(statement)
-            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
-                names = (sql.Identifier(DATABASE), sql.Identifier(ROLE))
-                connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(*names))
+            connection.execute(sql.SQL("ALTER ROLE {} CREATEDB").format(sql.Identifier(ROLE)))
 
     def _password(self, role: str) -> str:
         return secret(self.data_dir / f"{role}.password")

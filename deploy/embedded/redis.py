@@ -12,7 +12,7 @@ from redis.retry import Retry
 from deploy.embedded import ports
 from deploy.embedded.child import Command
 from deploy.embedded.errors import EmbeddedError
-from deploy.embedded.secret import secret, write_private
+from deploy.embedded.secret import make_private, secret, write_private
 from deploy.embedded.unit import Unit
 
 
@@ -59,6 +59,7 @@ class RedisServer(Unit):
         return (self.port,)
 
     def prepare(self) -> None:
+        make_private(self.data_dir)
         # A file, because arguments are for everybody to see.
         settings = {
             "bind": ports.HOST,

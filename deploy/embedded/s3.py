@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import httpx
@@ -10,7 +11,7 @@ import httpx
 from deploy.embedded import ports
 from deploy.embedded.child import Command
 from deploy.embedded.errors import EmbeddedError
-from deploy.embedded.secret import secret
+from deploy.embedded.secret import make_private, secret
 from deploy.embedded.unit import Unit
 
 ROLES = ("master", "volume", "filer", "s3", "admin")
@@ -38,7 +39,10 @@ class S3Server(Unit):
         return secret(self.data_dir / "secret_key")
 
     def choose_ports(self, again: bool) -> bool:
-        chosen = ports.claim(self.data_dir / "ports", len(ROLES), offsets=(0, GRPC_OFFSET), again=again)
+        file = self.data_dir / "ports"
+        if file.exists():  # and maybe the run that wrote it was killed
+            _remove_sockets(map(int, file.read_text().split()))
+        chosen = ports.claim(file, len(ROLES), offsets=(0, GRPC_OFFSET), again=again)
         self.ports = dict(zip(ROLES, chosen, strict=True))
         return True
 
@@ -46,7 +50,8 @@ class S3Server(Unit):
         return (self.ports["s3"],)
 
     def prepare(self) -> None:
-        (self.data_dir / "data").mkdir(parents=True, exist_ok=True)
+        make_private(self.data_dir)
+        (self.data_dir / "data").mkdir(exist_ok=True)
 
     def command(self) -> Command:
         options = {
@@ -71,16 +76,21 @@ class S3Server(Unit):
 
     def stop(self, timeout: float | None = None) -> None:
         super().stop(timeout)
-        # Its roles speak over sockets that it puts there whatever it is told, and leaves behind.
-        for port in self.ports.values():
-            for left in Path("/tmp").glob(f"seaweedfs-*-grpc-{port + GRPC_OFFSET}.sock"):
-                left.unlink(missing_ok=True)
+        _remove_sockets(self.ports.values())
 
     def probe(self) -> bool:
         try:
             return httpx.get(f"http://{self.endpoint}/healthz", timeout=1, trust_env=False).status_code == 200
         except httpx.HTTPError:
             return False
+
+
+def _remove_sockets(ports_of_roles: Iterable[int]) -> None:
+    """Its roles speak over sockets besides, at fixed paths in /tmp whatever it is told, and leave them behind."""
+    for port in ports_of_roles:
+        if ports.is_free(port + GRPC_OFFSET):  # else they are another server's, which has the port now
+            for left in Path("/tmp").glob(f"seaweedfs-*-grpc-{port + GRPC_OFFSET}.sock"):
+                left.unlink(missing_ok=True)
 
 
 def _binary() -> Path:

@@ -1,8 +1,10 @@
-"""Passwords for servers on loopback, where every local user may connect."""
+"""What other users of the host are kept from: passwords for servers on loopback, and what those servers keep."""
 
 import os
 import secrets
 from pathlib import Path
+
+from deploy.embedded.errors import EmbeddedError
 
 
 def secret(path: Path) -> str:
@@ -13,6 +15,21 @@ def secret(path: Path) -> str:
     value = secrets.token_hex(16)
     write_private(path, value + "\n")
     return value
+
+
+def make_private(folder: Path) -> None:
+    """Make the folder, or take one that is there from others' eyes; servers make their files readable by everybody.
+
+    Raises EmbeddedError where it belongs to somebody else.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.stat().st_mode & 0o077:
+        try:
+            folder.chmod(0o700)
+        except PermissionError as error:
+            raise EmbeddedError(
+                f"The folder {folder} belongs to another user.", field="--data", remedy="Choose another data folder."
+            ) from error
 
 
 def write_private(path: Path, text: str) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from services.cli import chat, checkpoints, evaluate, keys, webhooks
+from services.cli import accounts, chat, checkpoints, evaluate, keys, webhooks
 from services.cli.asking import Kind
 from services.cli.bulk import commands
 from services.cli.options import UP_DATA, ApiKey, AsJson, Data, Url
@@ -31,6 +31,7 @@ app.add_typer(evaluate.app)
 app.add_typer(checkpoints.app)
 app.add_typer(commands.app)
 app.add_typer(chat.app)
+app.add_typer(accounts.app)
 app.add_typer(keys.app, name="keys")
 app.add_typer(webhooks.app, name="webhooks")
 

@@ -8,6 +8,15 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parents[2]
+SECRETS = {
+    "POSTGRES_PASSWORD": "secret1",
+    "DATABASE_PASSWORD": "secret2",
+    "REDIS_PASSWORD": "secret3",
+    "S3_ADMIN_PASSWORD": "secret4",
+    "S3_SECRET_KEY": "secret5",
+    "API_KEY": "secret-of-24-characters-6",
+}
+"""For what has to be in .env."""
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Z0-9_]+)(?:(?P<kind>:-|:\?)(?P<rest>[^}]*))?\}|\$(?P<plain>[A-Za-z_]\w*)|\$\$")
 
 

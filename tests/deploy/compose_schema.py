@@ -51,10 +51,18 @@ DEPENDENCY = closed(
     condition={"enum": ["service_healthy", "service_completed_successfully", "service_started"]},
 )
 
+LOGGING = closed(
+    ["driver", "options"],
+    driver={"const": "json-file"},
+    options=named({"type": "string"}),
+)
+
 SERVICE = closed(
     ["image", "networks"],
     image={"type": "string", "pattern": r"^[a-z0-9./-]+:[A-Za-z0-9_.-]+$"},
     build=closed(["context", "dockerfile"], context=TEXT, dockerfile=TEXT),
+    pull_policy={"enum": ["never"]},
+    logging=LOGGING,
     command=listed({"type": "string"}) | {"uniqueItems": False},
     environment=named({"type": "string"}, "^[A-Z][A-Z0-9_]*$"),  # an empty one is as good as unset
     ports=listed({"type": "string", "pattern": r"^([0-9.]+:)?[0-9]+:[0-9]+$"}),

@@ -6,15 +6,20 @@ from typing import Any
 
 import jsonschema
 import pytest
+import yaml
+from sqlalchemy import make_url
 
 from shared.settings import Settings
 from tests.deploy import compose
+from tests.deploy.compose import SECRETS
 from tests.deploy.compose_schema import COMPOSE
 
 BASE, GPU = "docker-compose.yml", "docker-compose.gpu.yml"
-SECRETS = {"POSTGRES_PASSWORD": "secret1", "S3_SECRET_KEY": "secret22", "API_KEY": "secret333"}
 WORKERS = ("worker-vision", "worker-llm", "worker-pixel")
-OURS = ("migrate", "bucket", "key", "gateway", "scheduler", *WORKERS)
+SET_UP = ("database-role", "migrate", "bucket-user", "bucket", "key")
+OURS = (*SET_UP, "gateway", "scheduler", *WORKERS)
+ADMINISTRATORS = {"GLAMM_DATABASE_ADMIN_URL", "GLAMM_S3_ADMIN_ACCESS_KEY", "GLAMM_S3_ADMIN_SECRET_KEY"}
+"""Variables of set-up alone, which are no settings."""
 
 
 @pytest.fixture(params=[(BASE,), (BASE, GPU)], ids=["cpu", "gpu"])
@@ -81,6 +86,41 @@ def test_images_are_pinned_to_a_version(project):
         assert re.search(r"\d+\.\d+\.\d+|\d+\.\d+-|RELEASE\.\d{4}", tag), service["image"]
 
 
+def test_each_image_of_ours_is_built_once_and_never_pulled(services):
+    """Two services that build and export one tag at the same time fail; a tag that is pulled may be anybody's."""
+    ours = {service["image"] for service in services.values() if service["image"].startswith("glamm-")}
+    assert sorted(service["image"] for service in services.values() if "build" in service) == sorted(ours)
+    for name, service in services.items():
+        assert service.get("pull_policy") == ("never" if name in OURS else None), name
+        assert (service["image"] in ours) == (name in OURS)
+
+
+def test_what_goes_on_waits_for_the_service_that_builds_its_image(services):
+    """`docker compose up gateway` takes along what it waits for, and builds no other image."""
+    (builder,) = (name for name in SET_UP if "build" in services[name])
+    for name in set(OURS) - set(SET_UP):
+        assert builder in waits_for(services, name), name
+
+
+def test_nothing_fills_the_disk_with_what_it_writes(services):
+    for name, service in services.items():
+        assert re.fullmatch(r"\d+m", service["logging"]["options"]["max-size"]), name
+        assert int(service["logging"]["options"]["max-file"]) > 1, name
+
+
+def test_the_workers_threads_can_be_set():
+    services = compose.load(BASE, environment=SECRETS | {"TORCH_THREADS": "3"})["services"]
+    assert {services[name]["environment"]["GLAMM_TORCH_THREADS"] for name in WORKERS} == {"3"}
+
+
+@pytest.mark.parametrize("file", [BASE, GPU])
+def test_no_anchor_is_left_over(file):
+    tokens = list(yaml.scan(read(file)))
+    anchors = {token.value for token in tokens if isinstance(token, yaml.AnchorToken)}
+    assert anchors
+    assert anchors == {token.value for token in tokens if isinstance(token, yaml.AliasToken)}
+
+
 def test_a_service_is_waited_for_in_a_way_that_it_can_fulfil(services):
     for service in services.values():
         for other, how in service.get("depends_on", {}).items():
@@ -91,7 +131,7 @@ def test_a_service_is_waited_for_in_a_way_that_it_can_fulfil(services):
 
 
 def test_every_long_running_service_has_a_health_check_and_comes_back(services):
-    for name in set(services) - {"migrate", "bucket", "key"}:
+    for name in set(services) - set(SET_UP):
         assert "healthcheck" in services[name], name
         assert services[name]["restart"] == "unless-stopped", name
 
@@ -160,13 +200,15 @@ def test_every_address_is_a_service_that_was_waited_for(services):
 def test_every_variable_of_ours_is_a_setting_with_a_valid_value(project, monkeypatch):
     for name in OURS:
         environment = project["services"][name]["environment"]
-        known = {f"GLAMM_{field.upper()}" for field in Settings.model_fields} | {"GLAMM_API_KEY"}
+        known = {f"GLAMM_{field.upper()}" for field in Settings.model_fields} | {"GLAMM_API_KEY"} | ADMINISTRATORS
         assert set(environment) <= known, name
         with monkeypatch.context() as patch:
             for variable, value in environment.items():
                 patch.setenv(variable, value)
             settings = Settings()
         assert settings.s3_bucket == "glamm"
+        assert settings.device == environment.get("GLAMM_DEVICE", "auto")
+        assert settings.dtype == environment.get("GLAMM_DTYPE", "float32")
 
 
 def test_a_setting_that_a_worker_reads_is_passed_to_it():
@@ -184,10 +226,35 @@ def test_a_setting_that_a_worker_reads_is_passed_to_it():
 
 
 def test_the_secrets_are_the_same_on_both_ends(services):
-    assert "secret1@postgres" in services["gateway"]["environment"]["GLAMM_DATABASE_URL"]
-    assert services["postgres"]["environment"]["POSTGRES_PASSWORD"] == "secret1"
-    assert services["worker-vision"]["environment"]["GLAMM_S3_SECRET_KEY"] == "secret22"
-    assert services["minio"]["environment"]["MINIO_ROOT_PASSWORD"] == "secret22"
+    postgres, minio = services["postgres"]["environment"], services["minio"]["environment"]
+    admin = make_url(services["database-role"]["environment"]["GLAMM_DATABASE_ADMIN_URL"])
+    assert (admin.username, admin.password) == (postgres["POSTGRES_USER"], postgres["POSTGRES_PASSWORD"])
+    assert admin.database == postgres["POSTGRES_DB"]
+    user = services["bucket-user"]["environment"]
+    assert user["GLAMM_S3_ADMIN_ACCESS_KEY"] == minio["MINIO_ROOT_USER"]
+    assert user["GLAMM_S3_ADMIN_SECRET_KEY"] == minio["MINIO_ROOT_PASSWORD"]
+    made = services["database-role"]["environment"] | user
+    for name in OURS:
+        environment = services[name]["environment"]
+        for variable in {"GLAMM_DATABASE_URL", "GLAMM_S3_ACCESS_KEY", "GLAMM_S3_SECRET_KEY"} & set(environment):
+            assert environment[variable] == made[variable], name
+        for variable, server in (("GLAMM_BROKER_URL", "redis-broker"), ("GLAMM_FEATURES_URL", "redis-features")):
+            if variable in environment:
+                password = f":{services[server]['environment']['REDISCLI_AUTH']}@"
+                assert password in environment[variable], name
+
+
+def test_no_process_of_ours_that_goes_on_is_or_knows_an_administrator(services):
+    postgres, minio = services["postgres"]["environment"], services["minio"]["environment"]
+    for name in set(OURS) - {"database-role", "bucket-user"}:
+        environment = services[name]["environment"]
+        assert not ADMINISTRATORS & set(environment), name
+        shown = str(environment)
+        assert postgres["POSTGRES_PASSWORD"] not in shown, name
+        assert minio["MINIO_ROOT_PASSWORD"] not in shown, name
+        if "GLAMM_DATABASE_URL" in environment:
+            assert make_url(environment["GLAMM_DATABASE_URL"]).username != postgres["POSTGRES_USER"]
+        assert environment.get("GLAMM_S3_ACCESS_KEY") != minio["MINIO_ROOT_USER"]
 
 
 @pytest.mark.parametrize("missing", sorted(SECRETS))

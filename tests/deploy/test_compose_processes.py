@@ -1,6 +1,7 @@
 """Every process of ours in docker-compose.yml, started by its own command and environment, does a job and stops.
 
-The servers are the tests' own; their addresses take the place of those in the file, and nothing else is changed.
+The servers are the tests' own; their addresses and accounts take the place of those in the file, and nothing else is
+changed.
 """
 
 import os
@@ -23,6 +24,8 @@ from tests.deploy import compose
 from tests.deploy.conftest import PATIENCE
 
 SERVERS = {"postgres", "redis-broker", "redis-features", "minio"}
+OF_MINIO = {"bucket-user"}
+"""Uses calls that the tests' object store does not have."""
 
 pytestmark = pytest.mark.long
 
@@ -101,10 +104,11 @@ def in_start_order(services: dict[str, Any]) -> list[str]:
 
 
 @pytest.fixture
-def stand_ins(settings_environment, empty_database_url, tmp_path) -> dict[str, str]:
+def stand_ins(settings_environment, postgres, role_to_be, tmp_path) -> dict[str, str]:
     """What takes the place of the file's servers: nothing is set up in them yet."""
     return settings_environment | {
-        "GLAMM_DATABASE_URL": empty_database_url,
+        "GLAMM_DATABASE_ADMIN_URL": postgres.admin_url,
+        "GLAMM_DATABASE_URL": role_to_be,
         "GLAMM_CHECKPOINT": str(SHIPPED_CHECKPOINT),
         "GLAMM_GATEWAY_HOST": "127.0.0.1",
         "GLAMM_GATEWAY_PORT": str(ports.claim(tmp_path / "gateway.port")[0]),
@@ -120,12 +124,11 @@ def picture(tmp_path) -> bytes:
 
 
 def test_the_processes_start_in_order_do_a_job_and_stop(stand_ins, picture, tmp_path):
-    secrets = {"POSTGRES_PASSWORD": "x", "S3_SECRET_KEY": "x", "API_KEY": "a-key-for-this-test-alone"}
-    services = compose.load("docker-compose.yml", environment=secrets)["services"]
+    services = compose.load("docker-compose.yml", environment=compose.SECRETS)["services"]
     with ExitStack() as stack:
         started: list[tuple[Container, subprocess.Popen[bytes]]] = []
         for name in in_start_order(services):
-            if name in SERVERS:
+            if name in SERVERS | OF_MINIO:
                 continue
             container = Container(name, services[name], stand_ins, tmp_path / name)
             if "healthcheck" in services[name]:
@@ -140,7 +143,7 @@ def test_the_processes_start_in_order_do_a_job_and_stop(stand_ins, picture, tmp_
         url = f"http://127.0.0.1:{stand_ins['GLAMM_GATEWAY_PORT']}"
         with GlammClient(url) as client, pytest.raises(Refused, match="wants an API key"):
             client.upload_image(picture)
-        with GlammClient(url, api_key=secrets["API_KEY"]) as client:
+        with GlammClient(url, api_key=compose.SECRETS["API_KEY"]) as client:
             job = client.create_job(client.upload_image(picture).id)
             job = client.wait_for(job.id, timeout=PATIENCE)
         assert job.state == "succeeded", job.error

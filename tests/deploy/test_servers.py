@@ -3,6 +3,7 @@
 import io
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import minio
@@ -183,7 +184,31 @@ def test_the_object_store_leaves_nothing_outside_its_folder(tmp_path: Path) -> N
     def outside() -> set[Path]:
         return {path for path in Path("/tmp").iterdir() if path.name.startswith(("seaweedfs-", "weed."))}
 
-    with S3Server(tmp_path) as server:
+    with S3Server(tmp_path / "one") as server:
         own = [str(port + GRPC_OFFSET) for port in server.ports.values()]
     assert not [path for path in outside() if any(port in path.name for port in own)]
-    assert (tmp_path / "objects.log").read_text()
+    assert (tmp_path / "one" / "objects.log").read_text()
+
+
+def test_what_a_killed_object_store_left_outside_is_gone_after_its_next_start(tmp_path: Path) -> None:
+    def left() -> list[Path]:
+        return [path for port in killed for path in Path("/tmp").glob(f"seaweedfs-*-{port + GRPC_OFFSET}.sock")]
+
+    with S3Server(tmp_path) as server:
+        killed = list(server.ports.values())
+        kill(server)
+        assert left()
+        # A server of another process, which knows of the ports by the folder alone, and takes others.
+        S3Server(tmp_path).choose_ports(again=True)
+        assert not left()
+
+
+@pytest.mark.parametrize("server_of", [RedisServer.broker, S3Server])
+def test_what_a_server_keeps_is_kept_from_other_users(
+    tmp_path: Path, server_of: Callable[[Path], RedisServer | S3Server]
+) -> None:
+    """In a folder that was there before, too."""
+    folder = tmp_path / "kept"
+    folder.mkdir(mode=0o755)
+    with server_of(folder):
+        assert folder.stat().st_mode & 0o777 == 0o700

@@ -3,6 +3,7 @@
 import fcntl
 import importlib.util
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -85,16 +86,58 @@ def test_a_second_one_waits_for_the_first(checkout: Path) -> None:
     assert second.returncode == 0
 
 
-def test_without_a_new_enough_python_it_says_so_in_one_line(checkout: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", ["3.8", "3.15"])
+def test_without_a_python_that_fits_it_says_so_in_one_line(checkout: Path, tmp_path: Path, version: str) -> None:
     folder = tmp_path / "bin"
     folder.mkdir()
-    old = folder / "python3"
-    old.write_text("#!/bin/sh\necho 3 8 /usr/bin/python3.8\n")
-    old.chmod(0o755)
+    other = folder / "python3"
+    other.write_text(f"#!/bin/sh\necho {version.replace('.', ' ')} /usr/bin/python{version}\n")
+    other.chmod(0o755)
     run = start(checkout, path=str(folder))
     text, _ = run.communicate()
     assert run.returncode == 1
-    assert text == (f"setup: Python 3.11 or newer is needed and not on the PATH ({old} is 3.8): install it first\n")
+    needed = "Python 3.11 to 3.14 is needed"
+    assert text == f"setup: {needed} and not on the PATH ({other} is {version}): install it first\n"
+
+
+@pytest.mark.parametrize(
+    ("host", "told"),
+    [
+        (("Darwin", "arm64", ""), "this is Darwin on arm64: "),
+        (("Linux", "aarch64", "glibc 2.36"), "this is Linux on aarch64 with glibc 2.36: "),
+        (("Linux", "x86_64", "glibc 2.17"), "this is Linux on x86_64 with glibc 2.17: "),
+        (("Linux", "x86_64", ""), "this is Linux on x86_64: "),
+    ],
+)
+def test_on_a_host_that_the_packages_are_not_for_it_says_so_and_does_nothing(
+    checkout: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    host: tuple[str, str, str],
+    told: str,
+) -> None:
+    setup = module_of(checkout)
+    system, machine, c_library = host
+    monkeypatch.setattr(setup.platform, "system", lambda: system)
+    monkeypatch.setattr(setup.platform, "machine", lambda: machine)
+    monkeypatch.setattr(setup.os, "confstr", lambda name: c_library)
+    before = sorted(checkout.rglob("*"))
+    assert setup.main() == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("setup: the locked packages are for Linux on x86_64 with glibc 2.28 or newer, and ")
+    assert told in line
+    assert sorted(checkout.rglob("*")) == before
+
+
+def test_this_host_is_one_that_the_packages_are_for(checkout: Path) -> None:
+    setup = module_of(checkout)
+    setup.require_fit_host(platform.system(), platform.machine(), setup.glibc_here())
+
+
+def test_the_host_that_is_asked_for_is_the_one_that_the_locks_are_compiled_for(checkout: Path) -> None:
+    setup = module_of(checkout)
+    glibc = "_".join(map(str, setup.GLIBC))
+    assert f"--python-platform x86_64-manylinux_{glibc}" in (ROOT / "Makefile").read_text()
 
 
 def test_an_active_environment_is_not_what_the_new_one_is_made_with(

@@ -97,6 +97,12 @@ def test_two_stacks_run_side_by_side_without_sharing_anything(stacks: tuple[Stac
     assert upload_to(one).status_code == 200
 
 
+def test_other_users_of_the_host_read_no_images_logs_or_passwords(stacks: tuple[Stack, Stack]) -> None:
+    stack = stacks[0]
+    assert upload_to(stack).status_code in (200, 201)
+    assert {path.name for path in open_to_others(stack.data_dir)} <= {"lock", "stack.json", "gateway.port", "port"}
+
+
 def test_a_second_stack_on_a_folder_is_refused_and_told_where_the_first_is(stacks: tuple[Stack, Stack]) -> None:
     stack = stacks[0]
     with pytest.raises(DataInUseError) as caught:
@@ -154,6 +160,16 @@ def test_a_wrong_setting_is_refused_before_anything_is_made(tmp_path: Path, monk
     finally:
         get_settings.cache_clear()
     assert not (tmp_path / "data").exists()
+
+
+def open_to_others(folder: Path) -> Iterator[Path]:
+    """The files below a folder that users other than the owner can reach and read."""
+    for path in folder.iterdir():
+        mode = path.stat().st_mode
+        if path.is_dir() and mode & 0o001:
+            yield from open_to_others(path)
+        elif path.is_file() and mode & 0o004:
+            yield path
 
 
 def upload_to(stack: Stack) -> httpx.Response:

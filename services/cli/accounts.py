@@ -1,0 +1,49 @@
+"""The commands that make the accounts which the service's processes use, by those of the servers' administrators.
+
+What they need of the administrators is in variables of their own, which no other process is given.
+"""
+
+import os
+
+import typer
+
+from shared.errors import InvalidSettings, Unavailable
+
+app = typer.Typer()
+
+
+@app.command("database-role")
+def database_role() -> None:
+    """Let the role and database of $GLAMM_DATABASE_URL exist, by the superuser of $GLAMM_DATABASE_ADMIN_URL."""
+    import psycopg
+
+    from shared.database_role import ensure_role
+    from shared.settings import get_settings
+
+    admin_url = _given("GLAMM_DATABASE_ADMIN_URL")
+    try:
+        ensure_role(admin_url, get_settings().database_url)
+    except psycopg.Error as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise Unavailable("database", f"The role of $GLAMM_DATABASE_URL cannot be made: {reason}.") from error
+    print("the role of $GLAMM_DATABASE_URL owns its database")
+
+
+@app.command("bucket-user")
+def bucket_user() -> None:
+    """Let MinIO's user of $GLAMM_S3_ACCESS_KEY exist, by its administrator of $GLAMM_S3_ADMIN_ACCESS_KEY."""
+    from shared.bucket_user import ensure_user
+    from shared.settings import get_settings
+
+    settings = get_settings()
+    ensure_user(settings, _given("GLAMM_S3_ADMIN_ACCESS_KEY"), _given("GLAMM_S3_ADMIN_SECRET_KEY"))
+    print(f"the user {settings.s3_access_key} may use the bucket {settings.s3_bucket}")
+
+
+def _given(variable: str) -> str:
+    value = os.environ.get(variable, "")
+    if not value:
+        raise InvalidSettings(
+            f"{variable} is not set.", field=variable, remedy="Set it to what the server's administrator uses."
+        )
+    return value
