@@ -69,6 +69,10 @@ def test_an_unusable_folder_is_one_line(glamm: Glamm_, golden: Path, tmp_path: P
     one_line(glamm("parity", golden), "record.safetensors")
     (golden / "model.safetensors").write_bytes(b"")
     one_line(glamm("parity", golden), "model.safetensors")
+    sizes = (golden / "config.json").read_text()
+    (golden / "config.json").write_text(sizes.replace('"num_attention_heads": 4', '"num_attention_heads": 3'))
+    for command in (("parity", golden), ("convert", golden, tmp_path / "made")):
+        one_line(glamm(*command), "config.json", "width (64) is not a multiple of heads (3)")
     (golden / "config.json").write_text("[")
     one_line(glamm("parity", golden), "config.json")
     one_line(glamm("convert", golden, tmp_path / "made"), "config.json")
@@ -117,6 +121,10 @@ def test_init_says_what_it_cannot_do(glamm: Glamm_, tmp_path: Path) -> None:
     (tmp_path / "small.json").write_text('{"clip": 3}')
     one_line(glamm("init", made, "--config", tmp_path / "small.json", "--random"), "small.json", "clip")
     (tmp_path / "small.json").write_text(TINY.to_json().replace('"heads": 2', '"heads": 5'))
+    one_line(
+        glamm("init", made, "--config", tmp_path / "small.json", "--random"), "--config: ", "multiple of heads (5)"
+    )
+    (tmp_path / "small.json").write_text(TINY.to_json().replace('"width": 64', '"width": 96'))
     one_line(
         glamm("init", made, "--config", tmp_path / "small.json", "--random", "--device", "cpu"), "--config: ", "vision"
     )

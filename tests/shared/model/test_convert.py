@@ -198,13 +198,80 @@ def test_the_released_config_is_read_and_written(tmp_path: Path) -> None:
         ({"mm_vision_tower": "openai/clip-vit-huge"}, "--clip"),
         ({"hidden_size": None}, "lacks 'hidden_size'"),
         ({"num_level_reg_features": 3}, "num_level_reg_features"),
+        (
+            {"num_attention_heads": 33, "num_key_value_heads": 33},
+            r"hidden \(4096\) is not a multiple of 2 × heads \(66",
+        ),
+        ({"hidden_act": "gelu"}, "hidden_act is 'gelu'; only 'silu'"),
+        ({"rope_parameters": {"rope_type": "linear"}}, "rope_parameters"),
+        ({"tie_word_embeddings": True}, "tie_word_embeddings"),
+        ({"mm_projector_type": "linear"}, "mm_projector_type"),
+        ({"mm_vision_select_feature": "cls_patch"}, "mm_vision_select_feature is 'cls_patch'; only 'patch'"),
+        ({"with_region": False}, "with_region is False"),
+        ({"mm_vision_select_layer": 30}, "mm_vision_select_layer is 30, but a CLIP tower of 24 layers"),
+        ({"mm_vision_select_layer": -26}, "mm_vision_select_layer is -26, .* 0 to 24, or -25 to -1 from the end"),
+        ({"mm_vision_select_layer": "last"}, "mm_vision_select_layer is 'last'"),
+        ({"mm_vision_select_layer": 3}, "has no hidden state -31"),
     ],
 )
 def test_a_config_of_another_model_is_refused(change: dict[str, Any], told: str, tmp_path: Path) -> None:
-    changed = {key: value for key, value in (RELEASED_CONFIG | change).items() if key == "rope_scaling" or value}
+    changed = {
+        key: value for key, value in (RELEASED_CONFIG | change).items() if key == "rope_scaling" or value is not None
+    }
     (tmp_path / "config.json").write_text(json.dumps(changed))
     with pytest.raises(CheckpointError, match=told):
         reference_config.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "told"),
+    [
+        ("clip", {"hidden_act": "gelu"}, r"clip\.hidden_act is 'gelu'; only 'quick_gelu'"),
+        ("clip", {"layer_norm_eps": 1e-6}, r"clip\.layer_norm_eps is 1e-06; only 1e-05"),
+        ("clip", {"num_attention_heads": 3}, r"width \(64\) is not a multiple of heads \(3\)"),
+        ("llm", {"hidden_act": "relu"}, r"llm\.hidden_act"),
+        ("llm", {"rope_scaling": {"type": "linear", "factor": 2.0}}, r"llm\.rope_scaling"),
+        ("llm", {"tie_word_embeddings": True}, r"llm\.tie_word_embeddings"),
+        ("llm", {"num_key_value_heads": 2}, r"llm\.num_key_value_heads is 2; only 4"),
+        ("llm", {"num_attention_heads": 3}, r"hidden \(64\) is not a multiple of 2 × heads \(6\)"),
+        (None, {"projector": "linear"}, "projector is 'linear'; only 'mlp2x_gelu'"),
+        (None, {"select_layer": 40}, "select_layer is 40, but a CLIP tower of 12 layers"),
+        (None, {"select_layer": -14}, "select_layer is -14"),
+    ],
+)
+def test_a_config_by_section_of_another_model_is_refused(
+    section: str | None, change: dict[str, Any], told: str, source: Path
+) -> None:
+    sizes = json.loads((source / "config.json").read_text())
+    (sizes if section is None else sizes[section]).update(change)
+    (source / "config.json").write_text(json.dumps(sizes))
+    with pytest.raises(CheckpointError, match=told):
+        reference_config.read(source)
+
+
+def test_settings_that_change_nothing_are_accepted(source: Path) -> None:
+    before = reference_config.read(source)
+    sizes = json.loads((source / "config.json").read_text())
+    sizes["clip"] |= {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5, "dropout": 0.0, "projection_dim": 512}
+    sizes["llm"] |= {"hidden_act": "silu", "rope_scaling": None, "rope_theta": 10000, "use_cache": True}
+    (source / "config.json").write_text(json.dumps(sizes | {"image_token_index": -200, "select_layer": 11}))
+    assert reference_config.read(source) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"hidden_act": "gelu"}, "hidden_act is 'gelu'; only 'quick_gelu'"),
+        ({"layer_norm_eps": 1e-6}, "layer_norm_eps is 1e-06"),
+        ({"num_attention_heads": 7}, "is of no CLIP: .* not a multiple of the number of attention heads"),
+    ],
+)
+def test_a_tower_apart_of_another_model_is_refused(change: dict[str, Any], told: str, tmp_path: Path) -> None:
+    (tmp_path / "clip").mkdir()
+    (tmp_path / "config.json").write_text(json.dumps(RELEASED_CONFIG))
+    (tmp_path / "clip" / "config.json").write_text(json.dumps({"model_type": "clip_vision_model", **change}))
+    with pytest.raises(CheckpointError, match=told):
+        reference_config.read(tmp_path, tmp_path / "clip")
 
 
 @pytest.mark.parametrize("zipped", [True, False])
