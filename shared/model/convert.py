@@ -6,7 +6,7 @@ it is whole.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -75,7 +75,7 @@ def to_reference(
     wanted = reference.weights(config)
     entries = {f"{part} {key}": entry for part in parts.BUILDERS for key, entry in _own_entries(source, part).items()}
     own = [Weight(w.part, w.name, w.shape, (f"{w.part} {w.name}",)) for w in wanted]
-    reference.account_for({key: entry.shape for key, entry in entries.items()}, own)
+    _account_for(entries, own)
     sources = {(weight.part, weight.name): weight for weight in wanted}
     with appearing(destination) as folder:
         settings = reference_config.write(config, read_tokenizer(source))
@@ -111,7 +111,7 @@ def inspect(source: Path, clip: Path | None = None) -> tuple[GlammConfig, tuple[
         entries |= apart
     wanted = reference.weights(config)
     try:
-        reference.account_for({key: entry.shape for key, entry in entries.items()}, wanted)
+        _account_for(entries, wanted)
     except CheckpointError as error:
         raise CheckpointError(f"{source}: {error}") from error
     return config, wanted, entries
@@ -138,6 +138,13 @@ def joined(wanted: Sequence[Weight], entries: Mapping[str, Entry]) -> Iterator[t
                 yield weight, tensor
 
 
+def _account_for(entries: Mapping[str, Entry], wanted: Iterable[Weight]) -> None:
+    reference.account_for({key: entry.shape for key, entry in entries.items()}, wanted)
+    for key in (key for weight in wanted for key in weight.sources):
+        if not entries[key].floating:
+            raise CheckpointError(f"{key} holds whole numbers, which are no weights")
+
+
 def _own_entries(folder: Path, part: str) -> dict[str, Entry]:
     paths = shards(folder, part)
-    return {key: Entry(path, key, shape) for path in paths for key, shape in weight_files.shapes(path).items()}
+    return {key: entry for path in paths for key, entry in weight_files.headers(path).items()}

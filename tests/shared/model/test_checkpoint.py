@@ -72,6 +72,10 @@ def test_a_missing_shard_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch)
         (lambda state: state.pop("text_projection.0.bias"), "lacks the weights text_projection.0.bias"),
         (lambda state: state.update(surprise=torch.zeros(1)), "unknown weight 'surprise'"),
         (lambda state: state.update({"text_projection.0.bias": torch.zeros(3)}), r"has shape \(3,\)"),
+        (
+            lambda state: state.update({"text_projection.0.bias": state["text_projection.0.bias"].int()}),
+            r"'text_projection\.0\.bias' holds whole numbers",
+        ),
     ],
 )
 def test_every_key_is_accounted_for(folder: Path, change: object, message: str) -> None:

@@ -385,13 +385,19 @@ def test_shards_that_are_missing_or_overlap(source: Path, golden: dict[str, Tens
         ({"model.norm.weight": None}, "model.norm.weight: missing"),
         ({"model.norm.weight": torch.zeros(65)}, r"model.norm.weight has the shape \(65,\).*ask for \(64,\)"),
         ({EMBEDDINGS: torch.zeros(VOCABULARY + 1, 64)}, EMBEDDINGS),
+        ({"model.norm.weight": torch.zeros(64, dtype=torch.int8)}, "model.norm.weight holds whole numbers"),
+        ({"model.norm.weight": torch.zeros(64, dtype=torch.bool)}, "model.norm.weight holds whole numbers"),
     ],
 )
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
 def test_keys_are_accounted_for(
-    source: Path, golden: dict[str, Tensor], changes: dict[str, Tensor | None], told: str
+    source: Path, golden: dict[str, Tensor], name: str, changes: dict[str, Tensor | None], told: str
 ) -> None:
     state = {key: tensor for key, tensor in (golden | changes).items() if tensor is not None}
-    save_file(state, source / "model.safetensors")
+    if name.endswith(".bin"):
+        torch.save(state, source / name)
+    else:
+        save_file(state, source / name)
     refused(source, told)
 
 
