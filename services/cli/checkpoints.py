@@ -75,6 +75,8 @@ def convert(
             else:
                 config = conversion.from_reference(source, destination, clip, stored, progress)
     print(f"{destination} holds {config.name}, {_size(destination)}")
+    if to_reference and (why := conversion.why_not_started(destination, config)):
+        print(f"The reference's own program cannot start from it: {why}.")
 
 
 @app.command()

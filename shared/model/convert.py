@@ -50,6 +50,7 @@ def from_reference(
     with appearing(destination) as folder:
         (folder / CONFIG_FILE).write_text(config.to_json())
         (folder / TOKENIZER_FILE).write_text(tokenizer)
+        llama_tokenizer.keep_sources(source, folder)
         done = 0
         for part in parts.BUILDERS:
             writer = ShardWriter(folder, part, SHARD_BYTES)
@@ -80,7 +81,7 @@ def to_reference(
     with appearing(destination) as folder:
         settings = reference_config.write(config, read_tokenizer(source))
         (folder / CONFIG_FILE).write_text(json.dumps(settings, indent=2) + "\n")
-        (folder / TOKENIZER_FILE).write_text((source / TOKENIZER_FILE).read_text())
+        llama_tokenizer.write_reference(source, folder)
         writer = ShardWriter(folder, "model", SHARD_BYTES)
         size = 0
         for done, (weight, tensor) in enumerate(joined(own, entries), 1):
@@ -98,6 +99,15 @@ def to_reference(
             index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(files.items()))}
             (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n")
     return config
+
+
+def why_not_started(folder: Path, config: GlammConfig) -> str | None:
+    """What keeps the reference's own program from starting with a folder that `to_reference` made; None: nothing."""
+    if not reference_config.has_sizes_of_reference(config):
+        return "it builds the released sizes alone"
+    if not (folder / llama_tokenizer.SENTENCEPIECE_FILE).is_file():
+        return f"it reads {llama_tokenizer.SENTENCEPIECE_FILE}, which the checkpoint does not have"
+    return None
 
 
 def inspect(source: Path, clip: Path | None = None) -> tuple[GlammConfig, tuple[Weight, ...], dict[str, Entry]]:

@@ -84,19 +84,18 @@ def read(folder: Path, clip: Path | None = None) -> GlammConfig:
 
 def write(config: GlammConfig, tokenizer: GlammTokenizer) -> dict[str, Any]:
     """A config.json in the released models' layout where that can say these sizes, by section otherwise."""
-    released = GlammConfig.preset("glamm-7b")
-    fixed = (config.clip, config.region, config.sam)
     llm = {theirs: getattr(config.llm, ours) for ours, theirs in _LLM_KEYS.items()} | {
         "rope_theta": config.llm.rope_base,
         "bos_token_id": tokenizer.bos,
         "eos_token_id": tokenizer.eos,
         "pad_token_id": 0,
     }
-    if fixed == (released.clip, released.region, released.sam):
+    if has_sizes_of_reference(config):
         return {
             "name": config.name,
             "architectures": ["GLaMMForCausalLM"],
             "model_type": "llava",
+            "tokenizer_class": "LlamaTokenizer",
             **llm,
             "num_key_value_heads": config.llm.heads,
             **_SETTLED_LLM,
@@ -120,6 +119,14 @@ def write(config: GlammConfig, tokenizer: GlammTokenizer) -> dict[str, Any]:
         "region": {"query_dim": config.region.query_width or config.clip.width} | _unusual(config.region),
         "select_layer": config.clip.select_layer,
     }
+
+
+def has_sizes_of_reference(config: GlammConfig) -> bool:
+    """Whether the reference's program can build this model: its code settles all sizes but those within LLaMA."""
+    fixed, released = (
+        (sizes.clip, sizes.region, sizes.sam, sizes.llm.hidden) for sizes in (config, GlammConfig.preset("glamm-7b"))
+    )
+    return fixed == released
 
 
 def _from_released(raw: dict[str, Any], name: str, clip_folder: Path | None) -> GlammConfig:

@@ -91,7 +91,7 @@ def _unpickled(path: Path) -> dict[str, Tensor]:
     try:
         # Files from before torch 1.6 are no archives and cannot be mapped; they are read whole.
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except Exception as error:  # what a damaged pickle raises is up to the instruction that the damage makes of it
+    except Exception as error:  # a damaged pickle can raise anything
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise CheckpointError(f"{path} cannot be read as weights and nothing else: {reason}") from error
     if not isinstance(state, dict):

@@ -1,5 +1,6 @@
 """Reference folders → ours and back: every key accounted for, whatever the files look like."""
 
+import dataclasses
 import json
 import os
 import pickle
@@ -16,8 +17,9 @@ from torch import Tensor
 from shared.model import convert, parts, reference, reference_config, shards, stand_in_tokenizer
 from shared.model.checkpoint import CheckpointError, load_part, read_config
 from shared.model.config import GlammConfig
-from shared.model.tokenizer import GlammTokenizer
+from shared.model.tokenizer import ADDED, GlammTokenizer
 from tests.reference_model import ReferenceModel
+from tests.sentencepieces import train
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 VOCABULARY = 320
@@ -137,6 +139,51 @@ def test_there_and_back_nothing_changes(whole: Path, golden: dict[str, Tensor], 
     assert (again.clip, again.region, again.sam, again.llm) == (config.clip, config.region, config.sam, config.llm)
 
 
+@pytest.fixture
+def with_pieces(source: Path, golden: dict[str, Tensor]) -> Path:
+    """A reference folder with the tokenizer that released ones have, and embeddings of its size."""
+    (source / "tokenizer.json").unlink()
+    train(source / "tokenizer.model")
+    size = 420 + len(ADDED)
+    sizes = json.loads((source / "config.json").read_text())
+    sizes["llm"]["vocab_size"] = size
+    (source / "config.json").write_text(json.dumps(sizes))
+    longer = {key: golden[key].repeat(2, 1)[:size].clone() for key in (EMBEDDINGS, "lm_head.weight")}
+    save_file(golden | longer, source / "model.safetensors")
+    return source
+
+
+def test_the_tokenizers_own_files_come_back(with_pieces: Path, tmp_path: Path) -> None:
+    listed = json.dumps({token: 420 + index for index, token in enumerate(ADDED)})
+    (with_pieces / "added_tokens.json").write_text(listed)
+    (with_pieces / "tokenizer_config.json").write_text('{"tokenizer_class": "LlamaTokenizer"}')
+    (with_pieces / "special_tokens_map.json").write_text('{"pad_token": "<unk>"}')
+    config = convert.from_reference(with_pieces, tmp_path / "ours")
+    convert.to_reference(tmp_path / "ours", tmp_path / "back")
+    names = {"tokenizer.model", "added_tokens.json", "tokenizer_config.json", "special_tokens_map.json"}
+    assert {path.name for path in (tmp_path / "back").iterdir()} == names | {"config.json", "model.safetensors"}
+    for name in names:
+        assert (tmp_path / "back" / name).read_bytes() == (with_pieces / name).read_bytes()
+    assert convert.from_reference(tmp_path / "back", tmp_path / "again") == config
+    assert (tmp_path / "again" / "tokenizer.json").read_text() == (tmp_path / "ours" / "tokenizer.json").read_text()
+
+
+def test_added_tokens_are_listed_where_the_source_did_not(with_pieces: Path, tmp_path: Path) -> None:
+    convert.from_reference(with_pieces, tmp_path / "ours")
+    convert.to_reference(tmp_path / "ours", tmp_path / "back")
+    listed = json.loads((tmp_path / "back" / "added_tokens.json").read_text())
+    assert listed == {token: 420 + index for index, token in enumerate(ADDED)}
+
+
+def test_a_folder_that_the_reference_cannot_start_from_is_told(with_pieces: Path, tmp_path: Path) -> None:
+    small, released = reference_config.read(with_pieces), GlammConfig.preset("glamm-7b")
+    assert convert.why_not_started(with_pieces, small) == "it builds the released sizes alone"
+    assert convert.why_not_started(with_pieces, released) is None
+    assert "tokenizer.model" in str(convert.why_not_started(tmp_path, released))
+    wider = dataclasses.replace(released, llm=dataclasses.replace(released.llm, hidden=5120, heads=40))
+    assert convert.why_not_started(with_pieces, wider) == "it builds the released sizes alone"
+
+
 @torch.inference_mode()
 def test_converted_parts_compute_what_the_reference_did(whole: Path, tmp_path: Path) -> None:
     ours = tmp_path / "ours"
@@ -188,6 +235,13 @@ def test_the_released_config_is_read_and_written(tmp_path: Path) -> None:
     shared = {key: written[key] for key in RELEASED_CONFIG if key in written}
     assert shared == {key: RELEASED_CONFIG[key] for key in shared}
     assert len(shared) > 15
+    # What the reference's program asks for besides, as it starts.
+    assert written["vision_tower"] == written["mm_vision_tower"]
+    assert written["mm_vision_select_feature"] == "patch"
+    assert written["mm_use_im_start_end"] is written["with_region"] is written["train_mask_decoder"] is True
+    assert written["tokenizer_class"] == "LlamaTokenizer"
+    (tmp_path / "config.json").write_text(json.dumps(written))
+    assert reference_config.read(tmp_path) == read
 
 
 @pytest.mark.parametrize(
