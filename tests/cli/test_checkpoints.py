@@ -40,6 +40,11 @@ def test_parity_shows_a_line_a_step(glamm: Glamm_) -> None:
     assert "loss.ce_loss" in lines[-1]
 
 
+def test_parity_says_what_its_errors_are(glamm: Glamm_) -> None:
+    _, out, _ = glamm("parity", "--help")
+    assert "the rel. error is that over the step's largest value" in " ".join(out.split())
+
+
 def test_parity_says_which_step_does_not_hold(glamm: Glamm_, golden: Path) -> None:
     record = load_file(golden / "record.safetensors")
     record["region_tokens"][0, 0] += 1
