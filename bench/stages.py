@@ -137,20 +137,22 @@ class Bench:
         return answers, figures
 
     def pixel(self, seen: list[VisionOutput], answers: list[LlmOutput]) -> Figures:
+        # All jobs are of one picture, and so have one answer.
+        answer = answers[0].answers[0]
         batch = [
             PixelInput(
                 sam_embedding=_there(tokens.sam_embedding),
                 width=self.picture.width,
                 height=self.picture.height,
-                answers=(_with_masks(output.answers[0], self.asked.masks),),
+                answers=(_with_masks(answer, self.asked.masks),),
             )
-            for tokens, output in zip(seen, answers, strict=True)
+            for tokens in seen
         ]
 
         def load() -> PixelStage:
             return PixelStage.load(self.asked.checkpoint, self.device, self.dtype, self.compiled)
 
-        vectors = min(self.asked.masks, len(answers[0].answers[0].prompt_vectors))
+        vectors = min(self.asked.masks, len(answer.prompt_vectors))
         figures = self._measured(load, lambda stage: stage.run(batch))[1]
         return figures | {"masks": self.asked.masks, "vectors": vectors}
 

@@ -101,9 +101,7 @@ class GlammConfig:
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> Self:
-        """Raises ValueError that names the section or the field where one is missing, unknown, of another type, or does
-        not fit the others.
-        """
+        """Raises ValueError that names what is missing, unknown, of another type, or does not fit the rest."""
         if not isinstance(raw, dict):
             raise ValueError("config is not a JSON object")
         made = cls(
@@ -113,7 +111,7 @@ class GlammConfig:
             sam=section(SamConfig, "sam", raw),
             llm=section(LlmConfig, "llm", raw),
         )
-        _fit(made)
+        _check_together(made)
         return made
 
     @classmethod
@@ -152,12 +150,7 @@ def section(kind: type[Section], name: str, raw: Mapping[str, Any]) -> Section:
     return dataclasses.replace(made, **floats)
 
 
-def hidden_states(layers: int) -> range:
-    """The hidden states of a tower, the embedding's first, as `ClipConfig.select_layer` counts them."""
-    return range(-layers - 1, 0)
-
-
-def _fit(config: GlammConfig) -> None:
+def _check_together(config: GlammConfig) -> None:
     clip, sam, llm = config.clip, config.sam, config.llm
     for name, value, of, divisor in (
         ("'clip': width", clip.width, "heads", clip.heads),
@@ -169,12 +162,13 @@ def _fit(config: GlammConfig) -> None:
     ):
         if value % divisor:
             raise ValueError(f"config section {name} ({value}) is not a multiple of {of} ({divisor})")
-    states = hidden_states(clip.layers)
+    # One a layer, and before them the embedding's.
+    states = range(-clip.layers - 1, 0)
     read = [("'clip': select_layer", clip.select_layer), *(("'region': levels", each) for each in config.region.levels)]
     for name, state in read:
         if state not in states:
             has = f"a CLIP tower of {clip.layers} layers has the hidden states {states[0]} to {states[-1]}"
-            raise ValueError(f"config section {name}: there is no {state}, {has}")
+            raise ValueError(f"config section {name}: there is no {state}; {has}")
 
 
 def _fits(value: Any, wanted: Any) -> bool:

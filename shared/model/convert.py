@@ -34,7 +34,7 @@ def from_reference(
     dtype: torch.dtype | None = None,
     progress: Progress = lambda done, total: None,
 ) -> GlammConfig:
-    """Writes a checkpoint folder from a reference folder.
+    """Writes a checkpoint folder from a reference folder. It keeps the source's tokenizer files for the way back.
 
     clip: a folder with Hugging Face's CLIP (its vision tower or both), where `source` does not hold the tower.
     dtype: how weights are stored; None: as they are.
@@ -70,7 +70,7 @@ def to_reference(
 ) -> GlammConfig:
     """Writes a folder with the reference's key names from a checkpoint folder of ours. dtype: as in `from_reference`.
 
-    Raises CheckpointError where `source` is not a whole checkpoint.
+    Raises CheckpointError where `source` is not a whole checkpoint, or its tokenizer is not the one that it kept.
     """
     config = read_config(source)
     wanted = reference.weights(config)
@@ -104,9 +104,9 @@ def to_reference(
 def why_not_started(folder: Path, config: GlammConfig) -> str | None:
     """What keeps the reference's own program from starting with a folder that `to_reference` made; None: nothing."""
     if not reference_config.has_sizes_of_reference(config):
-        return "it builds the released sizes alone"
+        return "the program builds the released sizes alone"
     if not (folder / llama_tokenizer.SENTENCEPIECE_FILE).is_file():
-        return f"it reads {llama_tokenizer.SENTENCEPIECE_FILE}, which the checkpoint does not have"
+        return f"the program reads {llama_tokenizer.SENTENCEPIECE_FILE}, which the checkpoint does not have"
     return None
 
 

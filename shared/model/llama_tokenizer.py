@@ -53,13 +53,19 @@ def keep_sources(folder: Path, destination: Path) -> None:
 
 
 def write_reference(folder: Path, destination: Path) -> None:
-    """What a checkpoint of ours kept for the reference, or its tokenizer.json where it has no tokenizer.model."""
+    """What a checkpoint of ours kept for the reference, or its tokenizer.json where it has no tokenizer.model.
+
+    Raises CheckpointError where these two give tokens other ids.
+    """
     keep_sources(folder, destination)
     if not (folder / SENTENCEPIECE_FILE).is_file():
         shutil.copyfile(folder / FILE, destination / FILE)
-    elif not (folder / ADDED_FILE).is_file():
-        tokenizer = GlammTokenizer.read(folder).tokenizer
-        listed = {token: tokenizer.token_to_id(token) for token in ADDED}
+        return
+    ours = GlammTokenizer.read(folder).tokenizer
+    if Tokenizer.from_str(read(folder)).get_vocab() != ours.get_vocab():
+        raise CheckpointError(f"{folder}: {SENTENCEPIECE_FILE} and {FILE} give tokens other ids; remove the first")
+    if not (folder / ADDED_FILE).is_file():
+        listed = {token: ours.token_to_id(token) for token in ADDED}
         (destination / ADDED_FILE).write_text(json.dumps(listed, indent=2) + "\n")
 
 

@@ -94,9 +94,7 @@ def test_convert_there_and_back(glamm: Glamm_, golden: Path, tmp_path: Path) -> 
     assert (code, out) == (0, f"{tmp_path / 'ours'} holds golden, 0.00 GiB\n")
     code, out, _ = glamm("convert", tmp_path / "ours", tmp_path / "back", "--to-reference")
     assert code == 0
-    assert (
-        out.splitlines()[1] == "The reference's own program cannot start from it: it builds the released sizes alone."
-    )
+    assert "cannot start from it: the program builds the released sizes alone." in out
     expected = load_file(golden / "model.safetensors")
     for key, tensor in load_file(tmp_path / "back" / "model.safetensors").items():
         torch.testing.assert_close(tensor.float(), expected[key].bfloat16().float(), atol=1e-2, rtol=1e-2)

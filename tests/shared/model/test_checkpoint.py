@@ -171,7 +171,7 @@ def test_shards_of_two_savings_are_refused(folder: Path) -> None:
         ("sam", {"prompt_dim": 40}, r"prompt_dim \(40\) is not a multiple of 2 × decoder_heads \(16\)"),
         ("llm", {"heads": 5}, r"hidden \(32\) is not a multiple of 2 × heads \(10\)"),
         ("llm", {"hidden": 34}, r"hidden \(34\) is not a multiple of 2 × heads \(4\)"),
-        ("clip", {"select_layer": -6}, "there is no -6, a CLIP tower of 4 layers has the hidden states -5 to -1"),
+        ("clip", {"select_layer": -6}, "there is no -6; a CLIP tower of 4 layers has the hidden states -5 to -1"),
         ("clip", {"select_layer": 0}, "there is no 0"),
         ("region", {"levels": [-1, -2, -3, -7]}, "there is no -7"),
     ],

@@ -175,13 +175,21 @@ def test_added_tokens_are_listed_where_the_source_did_not(with_pieces: Path, tmp
     assert listed == {token: 420 + index for index, token in enumerate(ADDED)}
 
 
+def test_a_tokenizer_of_other_ids_does_not_go_back(whole: Path, tmp_path: Path) -> None:
+    convert.from_reference(whole, tmp_path / "ours")
+    train(tmp_path / "ours" / "tokenizer.model")
+    with pytest.raises(CheckpointError, match=r"ours: tokenizer.model and tokenizer.json give tokens other ids"):
+        convert.to_reference(tmp_path / "ours", tmp_path / "back")
+    assert not (tmp_path / "back").exists()
+
+
 def test_a_folder_that_the_reference_cannot_start_from_is_told(with_pieces: Path, tmp_path: Path) -> None:
     small, released = reference_config.read(with_pieces), GlammConfig.preset("glamm-7b")
-    assert convert.why_not_started(with_pieces, small) == "it builds the released sizes alone"
+    assert convert.why_not_started(with_pieces, small) == "the program builds the released sizes alone"
     assert convert.why_not_started(with_pieces, released) is None
     assert "tokenizer.model" in str(convert.why_not_started(tmp_path, released))
     wider = dataclasses.replace(released, llm=dataclasses.replace(released.llm, hidden=5120, heads=40))
-    assert convert.why_not_started(with_pieces, wider) == "it builds the released sizes alone"
+    assert convert.why_not_started(with_pieces, wider) == "the program builds the released sizes alone"
 
 
 @torch.inference_mode()
