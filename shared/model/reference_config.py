@@ -194,11 +194,12 @@ def _unusual(sizes: RegionConfig | SamConfig) -> dict[str, Any]:
 
 
 def _llm(place: str, raw: dict[str, Any]) -> LlmConfig:
-    # Where newer files say what older ones leave to rope_theta and rope_scaling.
-    newer = {"rope_parameters": None}
-    _check(place, raw, _SETTLED_LLM | newer | {"num_key_value_heads": raw["num_attention_heads"]})
+    # Newer files say there what older ones leave to rope_theta and rope_scaling.
+    rope = raw.get("rope_parameters") or {}
+    _check(f"{place}rope_parameters.", rope, {"rope_type": "default"})
+    _check(place, raw, _SETTLED_LLM | {"num_key_value_heads": raw["num_attention_heads"]})
     sizes = {ours: raw[theirs] for ours, theirs in _LLM_KEYS.items()}
-    return LlmConfig(**sizes, rope_base=raw.get("rope_theta", LlmConfig.rope_base))
+    return LlmConfig(**sizes, rope_base=rope.get("rope_theta", raw.get("rope_theta", LlmConfig.rope_base)))
 
 
 def _check(place: str, raw: dict[str, Any], settled: dict[str, Any]) -> None:

@@ -252,6 +252,16 @@ def test_the_released_config_is_read_and_written(tmp_path: Path) -> None:
     assert reference_config.read(tmp_path) == read
 
 
+def test_a_config_that_a_newer_library_wrote_is_read(tmp_path: Path) -> None:
+    newer = {
+        "rope_parameters": {"rope_type": "default", "rope_theta": 5000.0},
+        "rope_theta": None,
+        "rope_scaling": None,
+    }
+    (tmp_path / "config.json").write_text(json.dumps(RELEASED_CONFIG | newer))
+    assert reference_config.read(tmp_path).llm.rope_base == 5000.0
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -265,7 +275,7 @@ def test_the_released_config_is_read_and_written(tmp_path: Path) -> None:
             r"hidden \(4096\) is not a multiple of 2 × heads \(66",
         ),
         ({"hidden_act": "gelu"}, "hidden_act is 'gelu'; only 'silu'"),
-        ({"rope_parameters": {"rope_type": "linear"}}, "rope_parameters"),
+        ({"rope_parameters": {"rope_type": "linear"}}, r"rope_parameters\.rope_type is 'linear'; only 'default'"),
         ({"tie_word_embeddings": True}, "tie_word_embeddings"),
         ({"mm_projector_type": "linear"}, "mm_projector_type"),
         ({"mm_vision_select_feature": "cls_patch"}, "mm_vision_select_feature is 'cls_patch'; only 'patch'"),
