@@ -236,6 +236,14 @@ MANIFEST = (
     '{"custom_id": "2", "s3_uri": "s3://photos/june/0001.jpg", "task": "vqa", "question": "What is this?"}\n'
 )
 
+
+def _lines(*entries: dict[str, Any]) -> str:
+    return "".join(f"{json.dumps(entry, separators=(',', ':'))}\n" for entry in entries)
+
+
+_LINE = {"line": 1, "custom_id": "frame-0001", "id": JOB_ID}
+_PROBLEM = {**BATCH["problems"][0]}
+
 KEY: dict[str, Any] = {
     "id": "0198c0de-5a1c-7abc-8def-0123456789ab",
     "owner": "annotators",
