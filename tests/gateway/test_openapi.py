@@ -110,6 +110,12 @@ def test_every_example_fits_its_schema(document) -> None:
     assert checked >= 20
 
 
+def test_every_answer_that_is_no_picture_has_an_example(document) -> None:
+    for where, content in contents(document):
+        answered = where.split()[2].isdecimal() and not where.endswith("image/png")
+        assert not answered or "example" in content, where
+
+
 def test_what_can_be_sent_again_is_described_as_that(document) -> None:
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
