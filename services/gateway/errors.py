@@ -103,7 +103,7 @@ async def _on_own(_: Request, error: Exception) -> JSONResponse:
         return response(problem, {"Retry-After": str(math.ceil(error.retry_after))})
     if problem.status < 500:
         return response(problem)
-    log.warning("problem", type=problem.type, detail=problem.detail)
+    log.warning("request.refused", type=problem.type, detail=problem.detail)
     wait = math.ceil(error.retry_after) if isinstance(error, Overloaded) else RETRY_AFTER_SECONDS
     return response(problem, {"Retry-After": str(wait)} if problem.status == 503 else None)
 
@@ -149,5 +149,5 @@ async def _on_disconnect(_: Request, error: Exception) -> JSONResponse:
 
 
 async def _on_database(request: Request, error: Exception) -> JSONResponse:
-    log.warning("database unavailable", error=str(getattr(error, "orig", None) or error))
+    log.warning("database.away", error=str(getattr(error, "orig", None) or error))
     return await _on_own(request, Unavailable("database"))

@@ -113,7 +113,7 @@ async def create_batch(
         async with gateway.engine.begin() as connection:
             batch_id = await batches.create(connection, new, spool.blocks(), spool.faults)
             view = await connection.run_sync(batches.get, batch_id, caller.owner_id)
-    log.info("batch queued", batch_id=str(batch_id), jobs=view.jobs, invalid_lines=view.invalid_lines)
+    log.info("batch.queued", batch_id=str(batch_id), jobs=view.jobs, invalid_lines=view.invalid_lines)
     batch = batch_json(view, request.scope["root_path"])
     response.headers["Location"] = batch.links.self
     return batch

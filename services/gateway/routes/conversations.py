@@ -135,7 +135,7 @@ async def take_turn(
     async with gateway.engine.begin() as connection:
         view = await connection.run_sync(_take_turn, conversation_id, new)
     require_same(view, asked)
-    log.info("job queued", job_id=str(view.id), image_id=image.id, task=new.ask.task.value, turn=view.turn)
+    log.info("job.queued", job_id=str(view.id), image_id=image.id, task=new.ask.task.value, turn=view.turn)
     job = job_json(await waited(gateway, caller, view, wait, response), request.scope["root_path"])
     response.headers["Location"] = job.links.self
     return job

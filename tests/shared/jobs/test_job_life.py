@@ -322,8 +322,8 @@ def test_a_job_past_its_time_fails_wherever_it_stands(engine: Engine, new_job: N
         patient = jobs.create(conn, new_job)
     assert run is not None
     with engine.begin() as conn:
-        assert jobs.expire(conn) == 2
-        assert jobs.expire(conn) == 0
+        assert set(jobs.expire(conn)) == {running, waiting}
+        assert jobs.expire(conn) == []
         assert jobs.complete_vision(conn, run, Timing()) is None
     errors = [view(engine, job_id).error for job_id in (running, waiting)]
     assert [error and error.problem.type for error in errors] == ["urn:glamm:problem:expired"] * 2
