@@ -58,7 +58,10 @@ def unexpected() -> JSONResponse:
 
 
 def from_pydantic(error: ValidationError, *, of_tasks: bool = False, whole: str = "body") -> InvalidInput:
-    """of_tasks: what was read is one of several requests, told apart by their task. whole: what was read."""
+    """of_tasks: what was read is one of several requests, told apart by their task.
+
+    whole: the field that is to blame for all of it.
+    """
     return _invalid_input(error.errors(include_url=False), prefixed=of_tasks, whole=whole)
 
 

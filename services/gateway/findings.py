@@ -57,7 +57,7 @@ _BY_TYPE: dict[str, tuple[str, str]] = {
 }
 
 _IMAGE_ID = ("{subject} is no id of an image.", "Send 64 lower-case hex digits, as POST /images gave them.")
-_FORMS: dict[str, tuple[str, str]] = {
+FORMS: dict[str, tuple[str, str]] = {
     "image_id": _IMAGE_ID,
     "image_ids": _IMAGE_ID,
     "sha256": ("{subject} is no sha256 in hex.", "Send the 64 lower-case hex digits of the image's sha256."),
@@ -92,7 +92,7 @@ _NOT_A_VALUE = ("missing", "extra_forbidden")
 
 
 def told(error: ErrorDetails, field: str, whole: str) -> tuple[str, str]:
-    """(detail, remedy), a sentence each, of what is wrong with the field. whole: what a request's own field is called.
+    """(detail, remedy), a sentence each, of what is wrong with the field. whole: the field that stands for all of it.
 
     error: with its input, where it is about a request that is told apart from others by its task.
     """
@@ -101,8 +101,8 @@ def told(error: ErrorDetails, field: str, whole: str) -> tuple[str, str]:
         return _of_no_task(error)
     last = re.sub(r"\[\d+\]", "", field).rpartition(".")[2]
     detail, remedy = _BY_TYPE.get(kind, _UNKNOWN)
-    if kind in _OF_TEXT and last in _FORMS:
-        form, remedy = _FORMS[last]
+    if kind in _OF_TEXT and last in FORMS:
+        form, remedy = FORMS[last]
         detail = detail if kind == "string_type" else form
     elif kind not in _NOT_A_VALUE or (kind == "missing" and field.endswith("]")):
         remedy = _REMEDIES.get(last, remedy)

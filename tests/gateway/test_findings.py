@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from services.cli.terminal import problem_line
+from services.gateway import findings
 from shared.errors import Problem
 from shared.tasks import Task
 
@@ -278,6 +279,28 @@ async def test_a_fault_is_said_in_plain_words(api: httpx.AsyncClient, name: str)
     problem = Problem.from_json(answer.json())
     assert (problem.field, problem.detail, problem.remedy) == (field, detail, remedy)
     assert problem_line(problem) in (f"{detail} {remedy}", f"{field}: {detail} {remedy}")
+
+
+async def test_what_is_said_of_a_text_that_does_not_fit_is_true_of_every_field(app) -> None:
+    """A field whose text has a form of its own is known by name; all others forbid the null character alone."""
+    keywords = {"anyOf", "items", "oneOf", "allOf"}
+    forms = {"^[^\\x00]*$", "^[^\\x00]+$"}
+
+    def own_forms(name: str, part: object) -> set[str]:
+        if isinstance(part, list):
+            return {found for one in part for found in own_forms(name, one)}
+        if not isinstance(part, dict):
+            return set()
+        inside = {
+            found
+            for key, value in part.items()
+            for found in own_forms(
+                part.get("name", name) if key == "schema" else name if key in keywords else key, value
+            )
+        }
+        return inside | ({name} if isinstance(part.get("pattern"), str) and part["pattern"] not in forms else set())
+
+    assert own_forms("", app.openapi()) == set(findings.FORMS)
 
 
 LINES = {

@@ -157,7 +157,12 @@ def _begin(connection: Connection, image_id: str, owner_id: UUID, conversation_i
     view = jobs.get_conversation(connection, conversation_id, owner_id)
     assert view is not None
     if view.image.id != image_id:
-        raise IdTaken("conversation", conversation_id, field="image_id")
+        raise IdTaken(
+            "conversation",
+            conversation_id,
+            field="image_id",
+            remedy="Send what was sent first, or another Idempotency-Key.",
+        )
     return view
 
 
