@@ -108,6 +108,16 @@ def limits(
 @app.command()
 def bootstrap() -> None:
     """Let $GLAMM_API_KEY be a key with all scopes, in the database of $GLAMM_DATABASE_URL. Safe to repeat."""
+    from services.cli.one_shot import one_shot
+
+    with one_shot("keys-bootstrap") as say:
+        made = _bootstrap()
+        line = "the key of $GLAMM_API_KEY was made" if made else "the key of $GLAMM_API_KEY exists"
+        say(line, "key.ensured", made=made)
+
+
+def _bootstrap() -> bool:
+    """Whether the key is new. Raises InvalidSettings."""
     from sqlalchemy import create_engine
 
     from shared import access
@@ -124,7 +134,7 @@ def bootstrap() -> None:
     with engine.begin() as connection:
         made = access.ensure_key(connection, BOOTSTRAP_OWNER, list(Scope), secret, "bootstrap")
     engine.dispose()
-    print("the key of $GLAMM_API_KEY was made" if made else "the key of $GLAMM_API_KEY exists")
+    return made
 
 
 def _client(url: str | None, api_key: str | None, data: Path) -> "GlammClient":

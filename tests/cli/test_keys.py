@@ -97,4 +97,6 @@ def test_a_gateway_that_others_can_reach_wants_a_key_first(settings_environment)
         check=False,
     )
     assert ended.returncode == 2
-    assert ended.stderr.splitlines()[-1].startswith("GLAMM_GATEWAY_HOST: 0.0.0.0")
+    line = json.loads(ended.stderr.splitlines()[-1])
+    assert (line["event"], line["field"]) == ("process.not_started", "GLAMM_GATEWAY_HOST")
+    assert "glamm keys bootstrap" in line["remedy"]

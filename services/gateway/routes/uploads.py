@@ -50,7 +50,7 @@ async def declare_uploads(request: Request, gateway: Current, caller: Writer) ->
     wanted = _distinct(asked, gateway.settings.max_image_bytes)
     async with gateway.engine.begin() as connection:
         stored = await connection.run_sync(_declare, gateway, caller, wanted)
-    log.info("uploads declared", images=len(wanted), stored=len(stored))
+    log.info("uploads.declared", images=len(wanted), stored=len(stored))
     missing = [one for sha256, one in wanted.items() if sha256 not in stored]
     signed = await gateway.on_network(_sign, gateway, caller, missing)
     expected = {

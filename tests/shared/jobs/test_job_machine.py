@@ -226,7 +226,7 @@ class JobLife(RuleBasedStateMachine):
                 ends = job.holder is not None
                 assert job.holder is None or jobs.fail(conn, job.holder, PROBLEM)
             elif how is jobs.expire:
-                assert jobs.expire(conn) == ends
+                assert jobs.expire(conn) == ([job_id] if ends else [])
             else:
                 assert jobs.cancel(conn, job_id) == ends
         if ends:
