@@ -36,7 +36,9 @@ def test_batches_are_listed_the_newest_first(glamm, batch, photos) -> None:
     lines = glamm("ps", "--json").out.splitlines()
     assert [json.loads(line)["id"] for line in lines] == [newer, batch]
     assert [json.loads(line)["id"] for line in glamm("ps", "--json", "--limit", 1).out.splitlines()] == [newer]
-    assert batch in glamm("ps").out
+    shown = glamm("ps").out.splitlines()
+    assert [row.split()[0] for row in shown] == ["id", newer, batch]
+    assert shown[-1].endswith("running: 0 of 4 jobs (0%), 0 jobs/s")
 
 
 def test_jobs_of_a_batch_are_listed_by_what_they_are_and_why_they_failed(glamm, gateway, client, batch) -> None:
@@ -64,8 +66,7 @@ def test_jobs_of_a_batch_are_listed_by_what_they_are_and_why_they_failed(glamm, 
     assert "--limit" in run.err
 
 
-def test_without_a_batch_all_jobs_are_listed_the_newest_first(glamm, client, batch, monkeypatch) -> None:
-    monkeypatch.setenv("COLUMNS", "120")
+def test_without_a_batch_all_jobs_are_listed_the_newest_first(glamm, client, batch) -> None:
     images = [client.upload_image(encode(picture(seed=seed))).id for seed in (7, 8)]
     single = client.create_job(images[0], Ask(Task.CAPTION))
     turn = client.take_turn(client.begin_conversation(images[1]).id, Ask(Task.VQA, "What is this?"))
