@@ -124,6 +124,32 @@ def test_results_and_errors_are_fetched_whole(glamm, gateway, batch, tmp_path) -
     assert (told["files"], told["state"]) == (run.out.splitlines(), "finished")
 
 
+def test_the_results_of_one_batch_do_not_replace_those_of_another(glamm, gateway, batch, photos, tmp_path) -> None:
+    other = glamm("submit", photos, "--again").out.strip()
+    gateway.work("a.png", "b.png", "more/a.png", "more/b.png")
+    assert glamm("results", batch, "--out", tmp_path).code == 0
+    errors = (tmp_path / "errors.jsonl").read_bytes()
+    assert (len(errors.splitlines()), (tmp_path / "results.jsonl").read_bytes()) == (4, b"")
+    refused = glamm("results", other, "--out", tmp_path)
+    assert (refused.code, refused.out, len(refused.err.splitlines())) == (2, "", 1)
+    assert "errors.jsonl" in refused.err
+    assert (tmp_path / "errors.jsonl").read_bytes() == errors
+    assert glamm("retry", batch).code == 0
+    gateway.settle()
+    gateway.work()
+    assert glamm("results", batch, "--out", tmp_path).code == 0
+    (tmp_path / "errors.jsonl").unlink()
+    assert "results.jsonl" in glamm("results", other, "--out", tmp_path).err
+
+
+@pytest.mark.parametrize("held", ["of mine", '{"id": 3}', '{"id": "01900000-0000-7000-8000-000000000000"}', "[]"])
+def test_what_is_no_result_of_the_service_is_not_replaced(glamm, batch, tmp_path, held) -> None:
+    (tmp_path / "results.jsonl").write_text(held)
+    run = glamm("results", batch, "--out", tmp_path)
+    assert (run.code, run.out) == (2, "")
+    assert (tmp_path / "results.jsonl").read_text() == held
+
+
 @pytest.fixture
 def exporter(settings: Settings) -> Iterator[None]:
     """What of the scheduler builds exports."""
