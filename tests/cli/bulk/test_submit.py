@@ -8,12 +8,14 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from hashlib import sha256
 from pathlib import Path
 from time import sleep
 
 import pytest
 
 from services.cli.client import GlammClient, Refused
+from shared import schema
 from tests.cli.conftest import PATIENCE, Played
 from tests.deploy.compose import ROOT
 from tests.gateway.conftest import encode, picture
@@ -264,6 +266,24 @@ def test_images_go_through_the_gateway_where_the_object_store_is_out_of_reach(
     assert run.code == 0, run.err
     assert "through the gateway" in run.err
     assert detached.backstage.contents().images == 3
+
+
+def test_what_has_arrived_is_not_sent_by_who_knows_nothing_of_it(glamm, photos, data) -> None:
+    assert json.loads(glamm("submit", photos, "--json").out)["uploaded"] == 3
+    for path in data.parent.glob("submissions.*"):
+        path.unlink()
+    assert json.loads(glamm("submit", photos, "--json").out)["uploaded"] == 0
+
+
+def test_bytes_that_have_arrived_and_are_not_right_are_replaced_where_they_are_judged(glamm, client, photos) -> None:
+    data = (photos / "a.png").read_bytes()
+    described = {"sha256": sha256(data).hexdigest(), "bytes": len(data), "media_type": "image/png"}
+    (expected,) = client.declare_uploads([schema.Upload.model_validate(described)]).images
+    client.send(expected.upload, bytes(len(data)))
+    run = glamm("submit", photos, "--task", "region_caption", "--box", "0,0,9,9", "--json")
+    assert run.code == 0, run.err
+    assert json.loads(run.out)["uploaded"] == 3
+    assert client.image(expected.id).width == 48
 
 
 def test_a_file_that_changes_while_it_is_submitted_is_told(glamm, client, photos, data, monkeypatch) -> None:
