@@ -52,14 +52,24 @@ def list_keys(url: Url = None, api_key: ApiKey = None, data: Data = UP_DATA, as_
             print(key.model_dump_json())
         return
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table("id", "owner", "name", "scopes", "begins with", "made", "last used", "state", box=None)
-    for key in keys:
-        used = "never" if key.last_used_at is None else _day(key.last_used_at)
-        scopes = ", ".join(key.scopes)
-        table.add_row(str(key.id), key.owner, key.name, scopes, key.hint, _day(key.created_at), used, _state(key))
-    Console().print(table)
+    from services.cli.lists import Listing, moment
+
+    headings = ("id", "owner", "name", "scopes", "begins with", "made", "last used", "state")
+    rows = [
+        (
+            str(key.id),
+            key.owner,
+            key.name,
+            ", ".join(key.scopes),
+            key.hint,
+            moment(key.created_at),
+            "never" if key.last_used_at is None else moment(key.last_used_at),
+            _state(key),
+        )
+        for key in keys
+    ]
+    Listing(headings, rows).show(Console())
 
 
 @app.command()
@@ -157,13 +167,11 @@ def _print_allowance(allowance: "schema.Allowance") -> None:
     Console().print(table)
 
 
-def _day(time: datetime) -> str:
-    return f"{time.astimezone():%Y-%m-%d %H:%M}"
-
-
 def _state(key: "schema.Key") -> str:
+    from services.cli.lists import moment
+
     if key.revoked_at is not None:
         return "revoked"
     if key.expires_at is None:
         return "valid"
-    return f"valid until {_day(key.expires_at)}" if key.expires_at > datetime.now(UTC) else "expired"
+    return f"valid until {moment(key.expires_at)}" if key.expires_at > datetime.now(UTC) else "expired"

@@ -60,7 +60,7 @@ def demo(
 
 @app.command()
 def annotate(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="PNG, JPEG or WebP files.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="PNG, JPEG or WebP files.")],
     url: Url = None,
     api_key: ApiKey = None,
     data: Data = UP_DATA,

@@ -20,6 +20,7 @@ UPLOADS: dict[str, Any] = {
         {
             "id": _IMAGE_ID,
             "stored": False,
+            "arrived": False,
             "upload": {
                 "method": "PUT",
                 "url": f"https://objects.example/glamm/uploads/0198c0de-5a1b-7abc-8def-0123456789ab/{_IMAGE_ID}?X-Amz-…",

@@ -32,7 +32,8 @@ def test_a_key_is_made_used_and_revoked(command, service, picture):
     assert refused.code == 2
     assert "admin" in refused.err
     listed = command("keys", "list", "--data", service.data)
-    assert "laptop" in listed.out
+    (row,) = (line for line in listed.out.splitlines() if "laptop" in line)
+    assert row.split()[0] == key["id"]
     assert key["secret"] not in listed.out
     revoked = command("keys", "revoke", "--data", service.data, key["id"], "--json")
     assert (revoked.code, json.loads(revoked.out)["id"]) == (0, key["id"])
