@@ -53,7 +53,7 @@ class VisionWork(Work[VisionItem, Encoded, None]):
         self._features = features
         self._image_limits = limits.of_images(settings)
         self._request_limits = limits.of_requests(settings)
-        self._owner_limits = access.default_limits(settings)
+        self._most_stored = settings.max_stored_bytes
         self._buckets = settings.import_buckets
 
     def take_in(self, run: Run, transactions: Transactions) -> Run:
@@ -82,8 +82,8 @@ class VisionWork(Work[VisionItem, Encoded, None]):
                     "Have the operator open the bucket to them, then retry the batch; or upload the image, then submit "
                     "the job again with its id.",
                 )
-            own = transactions.run(lambda conn: access.limits_of(conn, run.owner_id))
-            most = own.or_else(self._owner_limits).stored_bytes
+            own = transactions.run(lambda conn: access.limits_of(conn, run.owner_id)).stored_bytes
+            most = self._most_stored if own is None else own
             elsewhere = intake.Source(self._objects.of(bucket), key, "s3_uri", most_stored=most)
             return intake.take_in(transactions, self._objects, run.owner_id, elsewhere, self._image_limits)
         image_id = key.rpartition("/")[2]
