@@ -4,9 +4,10 @@ A request only writes down what is wanted, so that it takes no longer for a mill
 it at once, and the scheduler does the rest by `work_off`, some jobs at a time.
 """
 
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, and_, null, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, null, select, update
 
 from shared.batches.statements import counted, job_of, unfinished
 from shared.database import notify
@@ -29,7 +30,8 @@ def pause(conn: Connection, batch_id: UUID, owner_id: UUID) -> None:
 
 def resume(conn: Connection, batch_id: UUID, owner_id: UUID) -> None:
     """Raises NotFound, and Conflict once it was cancelled."""
-    _ask(conn, batch_id, owner_id, BatchState.RUNNING)
+    stood = batches.c.state == BatchState.PAUSED
+    _ask(conn, batch_id, owner_id, BatchState.RUNNING, running_since=_now_if(stood))
     _announce(conn, batch_id)
 
 
@@ -44,7 +46,9 @@ def cancel(conn: Connection, batch_id: UUID, owner_id: UUID) -> None:
 def retry(conn: Connection, batch_id: UUID, owner_id: UUID) -> None:
     """Queue its failed jobs again, with all their time. Raises NotFound, and Conflict if it was cancelled."""
     _refuse_canceled(conn, batch_id, owner_id)
-    conn.execute(update(batches).where(_mine(batch_id, owner_id)).values(retry_at=now, **_UNFINISHED))
+    since = _now_if(batches.c.finished_at.is_not(None))
+    asked = update(batches).where(_mine(batch_id, owner_id)).values(retry_at=now, running_since=since, **_UNFINISHED)
+    conn.execute(asked)
     _announce(conn, batch_id)
 
 
@@ -111,9 +115,14 @@ def _settle(conn: Connection) -> None:
         outbox.batch_finished(conn, row.id, row.owner_id, state)
 
 
-def _ask(conn: Connection, batch_id: UUID, owner_id: UUID, state: BatchState) -> None:
+def _ask(conn: Connection, batch_id: UUID, owner_id: UUID, state: BatchState, **values: Any) -> None:
     _refuse_canceled(conn, batch_id, owner_id)
-    conn.execute(update(batches).where(_mine(batch_id, owner_id)).values(state=state))
+    conn.execute(update(batches).where(_mine(batch_id, owner_id)).values(state=state, **values))
+
+
+def _now_if(stood: ColumnElement[bool]) -> ColumnElement[Any]:
+    """The `running_since` of a batch that stood still until now."""
+    return case((stood, now), else_=batches.c.running_since)
 
 
 def _refuse_canceled(conn: Connection, batch_id: UUID, owner_id: UUID) -> None:

@@ -61,7 +61,7 @@ class ProblemCount:
 
 @dataclass(frozen=True)
 class BatchView:
-    """counts: jobs by state. invalid_lines: left out of the manifest. rate: jobs that finished a second, lately."""
+    """counts: jobs by state. invalid_lines: left out of the manifest. rate: jobs a second, lately."""
 
     id: UUID
     name: str
@@ -86,8 +86,8 @@ class BatchView:
 
     @property
     def eta_seconds(self) -> float | None:
-        """None while nothing has finished lately, and when nothing is left."""
-        if not self.unfinished or not self.rate or self.state is BatchState.PAUSED:
+        """None while nothing has finished lately or the batch is paused or cancelled, and when nothing is left."""
+        if not self.unfinished or not self.rate or self.state is not BatchState.RUNNING:
             return None
         return self.unfinished / self.rate
 

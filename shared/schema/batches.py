@@ -142,7 +142,11 @@ class BatchLinks(Response):
 
 
 class Batch(Response):
-    """`state` is `finished` once no job of it is left to do; `rate` is jobs a second, over the last minute."""
+    """`state` is `finished` once no job of it is left to do.
+
+    `rate` is jobs a second that succeeded or failed, over the last minute, or since its first job was let in, or the
+    batch was resumed or retried, if that is less.
+    """
 
     id: UUID
     name: str
@@ -156,7 +160,9 @@ class Batch(Response):
     invalid_lines: int = Field(description="of the manifest, left out")
     progress: float = Field(description="share of its jobs that have finished, 0 to 1")
     rate: float
-    eta_seconds: float | None
+    eta_seconds: float | None = Field(
+        description="at that rate; null where there is none, of one that is paused or canceled, and of a finished one"
+    )
     problems: list[BatchProblem] = Field(description="why jobs failed, the most frequent first")
     links: BatchLinks
 
