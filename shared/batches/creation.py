@@ -84,7 +84,7 @@ def _create(conn: Connection, new: NewBatch, before: Sequence[LineFault]) -> UUI
     _lock_images(conn, new.owner_id)
     _name_uploads(conn, new)
     most = MOST_INVALID if new.skip else _REPORTED
-    faults = sorted((*before, *_found(conn, new.owner_id, most + 1)), key=lambda fault: fault.number)
+    faults = sorted((*before, *_found(conn, new, most + 1)), key=lambda fault: fault.number)
     if faults and not new.skip:
         raise InvalidLines(
             [(fault.number, fault.problem) for fault in faults[:_REPORTED]], more=len(faults) > _REPORTED
@@ -159,24 +159,29 @@ def _name_uploads(conn: Connection, new: NewBatch) -> None:
     )
 
 
-def _found(conn: Connection, owner_id: UUID, most: int) -> list[LineFault]:
-    """What only the database knows to be wrong; of each line its first fault, and of so many lines at most."""
+def _found(conn: Connection, new: NewBatch, most: int) -> list[LineFault]:
+    """What only the database knows to be wrong; of each line its first fault, and of so many lines at most.
+
+    A line that is left out takes its custom_id from no other.
+    """
     rows = conn.execute(
         text(
             """
-            WITH seen AS (
-                SELECT line, custom_id, incoming.image_id, box_right, box_bottom, images.width, images.height,
+            WITH judged AS (
+                SELECT line, custom_id, incoming.image_id, images.width, images.height,
                        incoming.image_id IS NOT NULL AND images.id IS NULL AS unknown,
-                       CASE WHEN custom_id IS NOT NULL
-                            THEN first_value(line) OVER (PARTITION BY custom_id ORDER BY line) END AS first
+                       coalesce(box_right > images.width OR box_bottom > images.height, false) AS outside
                 FROM incoming LEFT JOIN images
                 ON images.id = incoming.image_id AND images.owner_id = :owner AND images.deleted_at IS NULL
+            ), seen AS (
+                SELECT *, CASE WHEN custom_id IS NOT NULL AND NOT (:skip AND (unknown OR outside)) THEN
+                    first_value(line) OVER (PARTITION BY custom_id, :skip AND (unknown OR outside) ORDER BY line)
+                END AS first FROM judged
             )
-            SELECT * FROM seen
-            WHERE unknown OR first <> line OR box_right > width OR box_bottom > height ORDER BY line LIMIT :most
+            SELECT * FROM seen WHERE unknown OR first <> line OR outside ORDER BY line LIMIT :most
             """
         ),
-        {"owner": owner_id, "most": most},
+        {"owner": new.owner_id, "skip": new.skip, "most": most},
     )
     return [LineFault(row.line, row.custom_id, _judged(row)) for row in rows]
 

@@ -70,6 +70,28 @@ async def test_wrong_lines_keep_everything_out_and_are_told_by_number_and_field(
     assert lines[3]["custom_id"] == "x"
 
 
+async def test_a_line_that_is_left_out_takes_its_name_from_no_other(
+    api: httpx.AsyncClient, backstage: Backstage
+) -> None:
+    image = await store(api)
+    good = {"custom_id": "a", "image_id": image, "task": "gcg"}
+    wrong: tuple[tuple[dict[str, Any], str], ...] = (
+        ({"image_id": "0" * 64}, "image_id"),
+        ({"task": "region_caption", "boxes": [[0, 0, 49, 32]]}, "boxes"),
+        ({"task": "dance"}, "task"),
+    )
+    for fault, field in wrong:
+        body = manifest([good | fault, good, good, good | fault])
+        batch = (await submit(api, body, on_invalid="skip")).json()
+        assert [job["line"] for job in (await api.get(batch["links"]["jobs"])).json()["jobs"]] == [2]
+        told = lines_of(await api.get(batch["links"]["errors"]))
+        fields = [(line["line"], line["error"]["field"]) for line in told]
+        assert fields == [(1, field), (3, "custom_id"), (4, field)]
+        assert told[1]["error"]["detail"] == "Line 2 has the same custom_id."
+    refused = await submit(api, manifest([good | {"image_id": "0" * 64}, good]))
+    assert [(line["line"], line["field"]) for line in refused.json()["lines"]] == [(1, "image_id"), (2, "custom_id")]
+
+
 async def test_terms_are_the_batchs_and_not_its_jobs(api: httpx.AsyncClient, backstage: Backstage) -> None:
     """Left aside in silence they would change what is asked for."""
     image = await store(api)
