@@ -5,16 +5,17 @@ from typing import Any, LiteralString
 from uuid import UUID
 
 import psycopg
-from sqlalchemy import Connection, func, insert, select, text
+from sqlalchemy import Connection, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.batches.records import LineFault, NewBatch
 from shared.database import notify
-from shared.errors import InvalidInput, InvalidLines, KeyReused, LimitReached, Problem, Unavailable
+from shared.errors import InvalidInput, InvalidLines, KeyReused, Problem, Unavailable
 from shared.ids import uuid7
-from shared.jobs.statements import now, queued
+from shared.jobs import require_room
+from shared.jobs.statements import now
 from shared.states import State
-from shared.tables import batch_errors, batches, jobs
+from shared.tables import batch_errors, batches
 
 INCOMING: dict[str, LiteralString] = {
     "line": "integer",
@@ -97,7 +98,7 @@ def _create(conn: Connection, new: NewBatch, before: Sequence[LineFault]) -> UUI
     if not count:
         what = "No line of the manifest is a job." if faults else "There is no image in it."
         raise InvalidInput("body", what, "Send one job at least.")
-    _require_room(conn, new, count)
+    require_room(conn, new.owner_id, new.most_queued, count)
     batch_id = new.id or uuid7()
     values = {"id": batch_id, "owner_id": new.owner_id, "name": new.name, "priority": new.priority, "jobs": count}
     made_by = {"request_digest": new.request_digest}
@@ -202,16 +203,6 @@ def _judged(row: Any) -> Problem:
             "boxes", f"A box leaves the image ({row.width} × {row.height}).", "Send boxes in pixels of the image."
         )
     return error.to_problem()
-
-
-def _require_room(conn: Connection, new: NewBatch, more: int) -> None:
-    """As for a single job: a limit that is kept to within what comes at once serves as well."""
-    if new.most_queued is None:
-        return
-    room = new.most_queued - more
-    waiting = select(jobs.c.id).where(queued, jobs.c.owner_id == new.owner_id).limit(max(0, room) + 1)
-    if room < 0 or conn.execute(select(func.count()).select_from(waiting.subquery())).scalar_one() > room:
-        raise LimitReached("queued_jobs", new.most_queued, "jobs waiting", "Wait until some have been worked off.")
 
 
 def _fault_row(batch_id: UUID, fault: LineFault) -> dict[str, Any]:

@@ -195,8 +195,9 @@ async def resume_batch(batch_id: UUID, request: Request, gateway: Current, calle
 @router.post("/batches/{batch_id}/retry", responses=_STEERED)
 @repeatable()
 async def retry_batch(batch_id: UUID, request: Request, gateway: Current, caller: Writer) -> schema.Batch:
-    """Queue the jobs that have failed once more, and only those."""
-    return await _steered(gateway, request, batch_id, caller, batches.retry)
+    """Queue the jobs that have failed once more, and only those. They count against what may wait."""
+    retry = partial(batches.retry, most_queued=gateway.in_force(caller.limits).queued_jobs)
+    return await _steered(gateway, request, batch_id, caller, retry)
 
 
 @router.get("/batches/{batch_id}/results.jsonl", response_class=StreamingResponse, responses=_LINES)

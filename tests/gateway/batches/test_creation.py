@@ -7,12 +7,11 @@ import httpx
 import pytest
 from sqlalchemy import func, select
 
-from services.gateway.app import create_app
 from services.gateway.manifest.lines import MAX_LINE_BYTES
 from shared.settings import Settings
 from shared.tables import batch_errors
 from shared.tables import batches as batch_table
-from tests.gateway.batches.conftest import JSONL, lines_of, manifest, store, submit
+from tests.gateway.batches.conftest import JSONL, limited, lines_of, manifest, store, submit
 from tests.gateway.conftest import Backstage
 
 pytestmark = pytest.mark.anyio
@@ -287,13 +286,15 @@ async def test_too_many_jobs(api: httpx.AsyncClient, backstage: Backstage, setti
 
 
 async def test_a_batch_counts_against_what_may_wait(settings: Settings, backstage: Backstage) -> None:
-    app = create_app(settings.model_copy(update={"max_queued_jobs": 3}))
-    transport = httpx.ASGITransport(app)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://x") as api:
+    async with limited(settings, 3) as api:
         line = manifest([{"image_id": await store(api), "task": "gcg"}])
         assert (await submit(api, line * 2)).status_code == 201
         refused = await submit(api, line * 2)
         assert (refused.status_code, refused.json()["field"]) == (429, "queued_jobs")
+        assert refused.headers["retry-after"] == "30"
+        never = await submit(api, line * 4)
+        assert (never.status_code, never.json()["field"]) == (429, "queued_jobs")
+        assert "retry-after" not in never.headers
         assert (await submit(api, line)).status_code == 201
         assert (await submit(api, line)).status_code == 429
     assert backstage.contents().jobs == 3
