@@ -2,16 +2,21 @@
 
     python -m bench.stages --checkpoint data/checkpoints/glamm-7b-random --device cuda --dtype bfloat16 --json
 
-Each stage is loaded, run and dropped before the next, as if it had the device to itself; of several runs the fastest
-counts, after one that nobody counts. The answer has as many tokens as --tokens says, so that random weights cost what
-trained ones do. The last line of output is a JSON object.
+Each stage gets what the one before it made, and is loaded, run and dropped before the next, as if it had the device to
+itself; of several runs the fastest counts, after one that nobody counts. The answer has --tokens tokens, and its prompt
+vectors make --masks masks, so that random weights cost what trained ones do: where there are fewer vectors, they are
+repeated, and where the answer says no [SEG], its commonest token stands for it. `llm` tells how many [SEG] were said,
+and `pixel` from how many vectors the masks are made.
+
+The last line of output is a JSON object, which ends with the seconds and the peak memory of every stage.
 """
 
 import argparse
 import gc
 import json
-import resource
+import re
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -24,7 +29,7 @@ from PIL import Image
 from shared.masks import Box
 from shared.settings import SHIPPED_CHECKPOINT
 from shared.stages.device import resolve_compile, resolve_device, resolve_dtype
-from shared.stages.generation import LlmInput, LlmOutput
+from shared.stages.generation import LlmAnswer, LlmInput, LlmOutput
 from shared.stages.llm import LlmStage
 from shared.stages.pixel import PixelInput, PixelStage, RawAnswer
 from shared.stages.vision import VisionOutput, VisionStage
@@ -34,6 +39,8 @@ Result = TypeVar("Result")
 Stage = TypeVar("Stage", VisionStage, LlmStage, PixelStage)
 Figures = dict[str, float]
 WIDTH, HEIGHT = 1024, 768
+PEAK_RESET = Path("/proc/self/clear_refs")
+PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
 
 
 def main() -> None:
@@ -45,7 +52,7 @@ def main() -> None:
     parser.add_argument("--dtype", default="float32", help="float32 or bfloat16")
     parser.add_argument("--compile", action="store_true", help="torch.compile for vision and pixel")
     parser.add_argument("--tokens", type=int, default=64, help="length of the answer")
-    parser.add_argument("--masks", type=int, default=4, help="[SEG] in the answer")
+    parser.add_argument("--masks", type=int, default=4, help="masks of the answer")
     parser.add_argument("--boxes", type=int, default=0, help="regions that the vision stage describes")
     parser.add_argument("--batch", type=int, default=1, help="jobs of one batch")
     parser.add_argument("--runs", type=int, default=3)
@@ -55,7 +62,7 @@ def main() -> None:
     if not arguments.json:
         for name, value in figures.items():
             print(f"{name:12} {value}")
-    print(json.dumps(figures))
+    print(json.dumps(figures, separators=(",", ":")))
 
 
 class Bench:
@@ -69,17 +76,19 @@ class Bench:
     def run(self) -> dict[str, object]:
         seen, vision = self.vision()
         answers, llm = self.llm(seen)
-        pixel = self.pixel(seen, answers)
+        stages = {"vision": vision, "llm": llm, "pixel": self.pixel(seen, answers)}
+        by_stage = {
+            name: {key: figures.pop(key) for key in ("seconds", "peak_gib")} for name, figures in stages.items()
+        }
         return {
             "checkpoint": self.asked.checkpoint.name,
             "device": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu",
             "dtype": self.asked.dtype,
             "compiled": self.compiled,
             "batch": self.asked.batch,
-            "seconds": round(vision["seconds"] + llm["seconds"] + pixel["seconds"], 4),
-            "vision": vision,
-            "llm": llm,
-            "pixel": pixel,
+            **stages,
+            "seconds": round(sum(figures["seconds"] for figures in by_stage.values()), 4),
+            "by_stage": by_stage,
         }
 
     def vision(self) -> tuple[list[VisionOutput], Figures]:
@@ -102,30 +111,40 @@ class Bench:
         def inputs(stage: LlmStage) -> list[LlmInput]:
             return [stage.prepare(Ask(Task.GCG), _there(tokens.global_tokens)) for tokens in seen]
 
+        said: list[int] = []
+
+        def run(stage: LlmStage) -> list[LlmOutput]:
+            outputs = stage.run(inputs(stage))
+            answer = outputs[0].answers[0]
+            said.append(len(answer.prompt_vectors))
+            if not said[-1]:
+                # From the next run on, which is the first that counts.
+                stage.tokenizer.seg = Counter(answer.token_ids).most_common(1)[0][0]
+            return outputs
+
         def first(stage: LlmStage) -> object:
             stepper = stage.stepper(len(seen))
             for key, item in enumerate(inputs(stage)):
                 stepper.admit(key, item)
             return stepper.step()
 
-        answers, figures = self._measured(load, lambda stage: stage.run(inputs(stage)), first)
+        answers, figures = self._measured(load, run, first)
         decoding = figures["seconds"] - figures["first_seconds"]
         lengths = [len(output.answers[0].token_ids) for output in answers]
         steps = max(lengths) - 1
-        figures["tokens"] = lengths[0]
+        figures |= {"tokens": lengths[0], "seg": said[0]}
         figures["milliseconds_a_token"] = round(1000 * decoding / max(1, steps), 2)
         return answers, figures
 
     def pixel(self, seen: list[VisionOutput], answers: list[LlmOutput]) -> Figures:
-        """Of an answer with as many [SEG] as asked for: what random weights say holds none to rely on."""
-        width = answers[0].answers[0].prompt_vectors.shape[1]
-        text = " ".join("<p> thing </p> [SEG]" for _ in range(self.asked.masks))
+        # All jobs are of one picture, and so have one answer.
+        answer = answers[0].answers[0]
         batch = [
             PixelInput(
                 sam_embedding=_there(tokens.sam_embedding),
                 width=self.picture.width,
                 height=self.picture.height,
-                answers=(RawAnswer(text, torch.zeros(self.asked.masks, width)),),
+                answers=(_with_masks(answer, self.asked.masks),),
             )
             for tokens in seen
         ]
@@ -133,7 +152,9 @@ class Bench:
         def load() -> PixelStage:
             return PixelStage.load(self.asked.checkpoint, self.device, self.dtype, self.compiled)
 
-        return self._measured(load, lambda stage: stage.run(batch))[1] | {"masks": self.asked.masks}
+        vectors = min(self.asked.masks, len(answer.prompt_vectors))
+        figures = self._measured(load, lambda stage: stage.run(batch))[1]
+        return figures | {"masks": self.asked.masks, "vectors": vectors}
 
     def _measured(
         self,
@@ -146,22 +167,23 @@ class Bench:
         stage = load()
         self._wait()
         figures: Figures = {"load_seconds": round(time.perf_counter() - began, 3), "weights_gib": self._memory()}
-        result = run(stage)
-        figures["seconds"] = self._fastest(lambda: run(stage))
+        run(stage)
+        result, figures["seconds"] = self._fastest(lambda: run(stage))
         if first is not None:
-            figures["first_seconds"] = self._fastest(lambda: first(stage))
+            figures["first_seconds"] = self._fastest(lambda: first(stage))[1]
         figures["peak_gib"] = self._memory(peak=True)
         return result, figures
 
-    def _fastest(self, run: Callable[[], object]) -> float:
+    def _fastest(self, run: Callable[[], Result]) -> tuple[Result, float]:
+        """The last result, and the seconds of the fastest run."""
         took = []
         for _ in range(self.asked.runs):
             self._wait()
             began = time.perf_counter()
-            run()
+            result = run()
             self._wait()
             took.append(time.perf_counter() - began)
-        return round(min(took), 4)
+        return result, round(min(took), 4)
 
     def _wait(self) -> None:
         if self.device.type == "cuda":
@@ -172,15 +194,26 @@ class Bench:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(self.device)
+        else:
+            # Linux: the peak counts from here.
+            PEAK_RESET.write_text("5")
 
     def _memory(self, peak: bool = False) -> float:
-        """GiB: the device's own on CUDA; on the CPU the whole process, whose peak is that of all stages so far."""
+        """GiB: the device's own on CUDA; on the CPU the whole process, libraries and all."""
         if self.device.type == "cuda":
             count = torch.cuda.max_memory_allocated if peak else torch.cuda.memory_allocated
             return round(int(count(self.device)) / 2**30, 3)
         if peak:
-            return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 3)
+            found = PEAK.search(Path("/proc/self/status").read_text())
+            assert found is not None, "Linux tells a process its peak"
+            return round(int(found[1]) / 2**20, 3)
         return round(int(psutil.Process().memory_info().rss) / 2**30, 3)
+
+
+def _with_masks(answer: LlmAnswer, masks: int) -> RawAnswer:
+    """An answer that says as many [SEG] as there are to be masks, with the vectors of this one in turn."""
+    text = " ".join("<p> thing </p> [SEG]" for _ in range(masks))
+    return RawAnswer(text, answer.prompt_vectors[torch.arange(masks) % len(answer.prompt_vectors)])
 
 
 def _there(tensor: torch.Tensor | None) -> torch.Tensor:

@@ -127,12 +127,36 @@ class TooLarge(InvalidInput):
 
 
 class NotFound(GlammError):
+    """There is no such thing, or it is another owner's: nothing tells the one from the other.
+
+    what: a word of the API's, such as "job"; or one of this code's, such as "object". field: the input that names it.
+    """
+
     title = "Not found"
     status = 404
     type_slug = "not-found"
+    _where: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "batch": ("batch_id", "GET /batches has those that there are."),
+        "conversation": ("conversation_id", "Begin one with POST /conversations."),
+        "image": ("image_id", "Send the image with POST /images first."),
+        "job": ("job_id", "GET /jobs has those that there are."),
+        "key": ("key_id", "GET /keys has those that there are."),
+        "owner": ("name", "Make the owner with its first key: POST /keys."),
+        "webhook": ("webhook_id", "GET /webhooks has those that there are."),
+    }
+    """The field that names a thing, and where to find one, unless it is said otherwise."""
 
-    def __init__(self, what: str, id: object, *, detail: str | None = None, remedy: str | None = None) -> None:  # noqa: A002
-        super().__init__(detail or f"There is no {what} {id}.", remedy=remedy)
+    def __init__(
+        self,
+        what: str,
+        id: object,  # noqa: A002
+        *,
+        field: str | None = None,
+        detail: str | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        named, where = self._where.get(what, (None, None))
+        super().__init__(detail or f"There is no {what} {id}.", field=field or named, remedy=remedy or where)
         self.what = what
         self.id = id
 

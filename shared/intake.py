@@ -116,7 +116,11 @@ def take_in(
 def fetch(source: Source, limits: Limits, check: Check = check) -> Arrival:
     """Read the object and judge it: first by what was declared, then by what the service takes. Raises as `take_in`."""
     name, declared = source.name, source.declared
-    found, data = source.store.read(source.key, declared.bytes if declared else limits.max_bytes)
+    try:
+        found, data = source.store.read(source.key, declared.bytes if declared else limits.max_bytes)
+    except NotFound as error:
+        remedy = error.remedy or "See that it lies there under this name, then submit it again."
+        raise NotFound("object", source.key, field=name, detail=error.detail, remedy=remedy) from error
     if declared and found.bytes != declared.bytes:
         raise _differs(name, f"it has {found.bytes:,} bytes, not {declared.bytes:,}")
     if data is None:

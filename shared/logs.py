@@ -12,7 +12,7 @@ from uuid import UUID
 import structlog
 from structlog.typing import EventDict, Processor
 
-from shared.settings import Settings, get_settings
+from shared.settings import ENV_PREFIX, Settings, get_settings
 from shared.states import Stage
 
 _CHATTY = ("alembic", "celery.app.trace", "celery.worker.strategy", "httpcore", "httpx", "urllib3")
@@ -25,18 +25,28 @@ def configure(process: str, settings: Settings | None = None) -> None:
     Raises InvalidSettings when no settings are given and the environment's are wrong.
     """
     settings = settings or get_settings()
+    open_log(process, settings.log_format, settings.log_level)
+
+
+def wanted_format() -> str:
+    """GLAMM_LOG_FORMAT as it stands, for those who have no settings, or none yet; "" where it is not set."""
+    return os.environ.get(f"{ENV_PREFIX}LOG_FORMAT", "")
+
+
+def open_log(process: str, log_format: str, level: str = "INFO") -> None:
+    """As `configure`, without settings."""
     logging.captureWarnings(True)
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_formatter(process, settings.log_format))
+    handler.setFormatter(_formatter(process, log_format))
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(settings.log_level)
+    root.setLevel(level)
     for name in list(logging.root.manager.loggerDict):
         library = logging.getLogger(name)
         library.handlers = []
         library.propagate = True
     for name in _CHATTY:
-        logging.getLogger(name).setLevel(logging.DEBUG if settings.log_level == "DEBUG" else logging.WARNING)
+        logging.getLogger(name).setLevel(logging.DEBUG if level == "DEBUG" else logging.WARNING)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -51,7 +61,10 @@ def configure(process: str, settings: Settings | None = None) -> None:
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
-    """A logger whose methods take an event and its facts as keywords: `log.info("ready", seconds=1.2)`."""
+    """A logger whose methods take an event and its facts as keywords: `log.info("process.ready", seconds=1.2)`.
+
+    An event is called noun.verb, in lower case and with underscores inside of a part.
+    """
     logger: structlog.stdlib.BoundLogger = structlog.get_logger(name)
     return logger
 
@@ -106,13 +119,13 @@ def _log_uncaught() -> None:
         if issubclass(kind, KeyboardInterrupt):
             sys.__excepthook__(kind, error, trace)
         else:
-            log.critical("uncaught exception", exc_info=(kind, error, trace))
+            log.critical("exception.uncaught", exc_info=(kind, error, trace))
 
     def of_thread(args: threading.ExceptHookArgs) -> None:
         if args.exc_value is not None and args.exc_type is not SystemExit:
             name = args.thread.name if args.thread else "?"
             exc_info = (args.exc_type, args.exc_value, args.exc_traceback)
-            log.critical("uncaught exception in thread %s", name, exc_info=exc_info)
+            log.critical("exception.uncaught", exc_info=exc_info, extra={"of_thread": name})
 
     sys.excepthook = of_process
     threading.excepthook = of_thread

@@ -2,7 +2,6 @@
 
 import math
 import re
-import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -169,15 +168,6 @@ def get_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         raise _explained(error) from None
-
-
-def settings_or_exit() -> Settings:
-    """The settings of this process; ends it with one line on stderr and status 2 when they are wrong."""
-    try:
-        return get_settings()
-    except InvalidSettings as error:
-        print(f"{error.detail} {error.remedy}", file=sys.stderr)
-        raise SystemExit(2) from None
 
 
 def _explained(error: ValidationError) -> InvalidSettings:

@@ -67,6 +67,12 @@ def declare(
     )
 
 
+def expected(conn: Connection, owner_id: UUID, hashes: Collection[str]) -> set[str]:
+    """Those of them that the owner has declared, whose bytes may be there."""
+    mine = uploads.c.owner_id == owner_id, uploads.c.sha256.in_(list(hashes))
+    return set(conn.execute(select(uploads.c.sha256).where(*mine, _counts)).scalars())
+
+
 def find(conn: Connection, owner_id: UUID, sha256: str) -> Declared | None:
     """None for an upload that the owner did not declare, or too long ago, or that is spent."""
     row = conn.execute(

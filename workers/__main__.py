@@ -7,9 +7,9 @@ import socket
 import sys
 from collections.abc import Sequence
 
-from shared import logs
-from shared.errors import InvalidInput
-from shared.settings import ENV_PREFIX, settings_or_exit
+from shared.errors import InvalidInput, InvalidSettings
+from shared.settings import ENV_PREFIX
+from shared.starting import begin, refuse
 from shared.states import Stage
 
 
@@ -25,11 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="jobs under way at once, and a few more that are urgent (default: two batches a stage)",
     )
     options = parser.parse_args(arguments)
-    settings = settings_or_exit()
     # Until there is work to give back, a stop may come at any moment.
     signal.signal(signal.SIGTERM, _stop)
-    name = "-".join(stage.value for stage in options.stages)
-    logs.configure(f"worker-{name}", settings)
+    process = f"worker-{'-'.join(stage.value for stage in options.stages)}"
+    settings = begin(process)
 
     import torch
 
@@ -41,9 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         stations = [open_station(stage, settings) for stage in options.stages]
     except CheckpointError as error:
-        return _cannot_start(f"{ENV_PREFIX}CHECKPOINT: {error}")
+        refuse(process, _at_fault("checkpoint", str(error), None))
     except InvalidInput as error:
-        return _cannot_start(f"{ENV_PREFIX}{str(error.field).upper()}: {error.detail}; {error.remedy}")
+        refuse(process, _at_fault(str(error.field), error.detail, error.remedy))
     concurrency = options.concurrency or default_concurrency(options.stages, settings)
     status = WorkerProcess(settings, stations, concurrency, f"{socket.gethostname()}:{os.getpid()}").run()
     sys.stderr.flush()
@@ -51,9 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os._exit(status)
 
 
-def _cannot_start(why: str) -> int:
-    print(f"cannot start: {why}", file=sys.stderr)
-    return 2
+def _at_fault(setting: str, detail: str, remedy: str | None) -> InvalidSettings:
+    variable = f"{ENV_PREFIX}{setting.upper()}"
+    return InvalidSettings(f"{variable}: {detail}", field=variable, remedy=remedy)
 
 
 def _stages(text: str) -> list[Stage]:

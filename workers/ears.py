@@ -36,7 +36,7 @@ class Ears:
             try:
                 self._hear()
             except Exception:
-                log.exception("listening failed")
+                log.exception("listening.failed")
                 self._closed.wait(_PAUSE_SECONDS)
 
     def _hear(self) -> None:

@@ -107,7 +107,7 @@ class WorkerProcess:
             self._ears.close()
             self._health.remove()
             self._database.dispose()
-        log.info("stopped")
+        log.info("process.stopped")
         return 1 if self._failed else int(self._controller.exitcode or 0)
 
     def _on_signal(self, _number: int, _frame: object) -> None:
@@ -115,12 +115,14 @@ class WorkerProcess:
 
     def _on_ready(self, _consumer: Any) -> None:
         self._health.beat()
-        log.info("ready", stages=[station.work.stage.value for station in self._stations], worker=self._name)
+        log.info("process.ready", stages=[station.work.stage.value for station in self._stations], worker=self._name)
 
     def _obey(self) -> None:
         """The first order ends the process gently, the second gives everything back at once."""
         status = self._orders.get()
-        log.info("stopping", busy=[station.work.stage.value for station in self._stations if station.engine.busy])
+        log.info(
+            "process.stopping", busy=[station.work.stage.value for station in self._stations if station.engine.busy]
+        )
         for lifecycle in self._lifecycles:
             lifecycle.close()
         celery_state.should_stop = status

@@ -1,5 +1,6 @@
 """What can go wrong when the embedded stack starts, told to the person at the terminal."""
 
+import json
 from pathlib import Path
 
 from shared.errors import GlammError
@@ -16,7 +17,7 @@ class StartError(EmbeddedError):
     """A process ended, or stayed unready, while it was being started."""
 
     def __init__(self, name: str, reason: str, log: Path) -> None:
-        last = last_line(log)
+        last = _told(last_line(log))
         super().__init__(
             f"{name} did not start: {reason}." + (f" Its log ends with: {_sentence(last)}" if last else ""),
             remedy=f"Read {log}.",
@@ -34,6 +35,17 @@ class DataInUseError(EmbeddedError):
         )
         self.pid = pid
         self.url = url
+
+
+def _told(line: str) -> str:
+    """Of an event of our own processes what went wrong and what to do; any other line as it is."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return line
+    if not isinstance(event, dict) or not isinstance(event.get("error"), str):
+        return line
+    return " ".join([_sentence(event["error"]), event.get("remedy") or ""]).strip()
 
 
 def _sentence(text: str) -> str:

@@ -17,27 +17,32 @@ def database_role() -> None:
     """Let the role and database of $GLAMM_DATABASE_URL exist, by the superuser of $GLAMM_DATABASE_ADMIN_URL."""
     import psycopg
 
+    from services.cli.one_shot import one_shot
     from shared.database_role import ensure_role
     from shared.settings import get_settings
 
-    admin_url = _given("GLAMM_DATABASE_ADMIN_URL")
-    try:
-        ensure_role(admin_url, get_settings().database_url)
-    except psycopg.Error as error:
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise Unavailable("database", f"The role of $GLAMM_DATABASE_URL cannot be made: {reason}.") from error
-    print("the role of $GLAMM_DATABASE_URL owns its database")
+    with one_shot("database-role") as say:
+        admin_url = _given("GLAMM_DATABASE_ADMIN_URL")
+        try:
+            ensure_role(admin_url, get_settings().database_url)
+        except psycopg.Error as error:
+            reason = " ".join(str(error).split()).rstrip(".")
+            raise Unavailable("database", f"The role of $GLAMM_DATABASE_URL cannot be made: {reason}.") from error
+        say("the role of $GLAMM_DATABASE_URL owns its database", "role.ensured")
 
 
 @app.command("bucket-user")
 def bucket_user() -> None:
     """Let MinIO's user of $GLAMM_S3_ACCESS_KEY exist, by its administrator of $GLAMM_S3_ADMIN_ACCESS_KEY."""
+    from services.cli.one_shot import one_shot
     from shared.bucket_user import ensure_user
     from shared.settings import get_settings
 
-    settings = get_settings()
-    ensure_user(settings, _given("GLAMM_S3_ADMIN_ACCESS_KEY"), _given("GLAMM_S3_ADMIN_SECRET_KEY"))
-    print(f"the user {settings.s3_access_key} may use the bucket {settings.s3_bucket}")
+    with one_shot("bucket-user") as say:
+        settings = get_settings()
+        user, bucket = settings.s3_access_key, settings.s3_bucket
+        ensure_user(settings, _given("GLAMM_S3_ADMIN_ACCESS_KEY"), _given("GLAMM_S3_ADMIN_SECRET_KEY"))
+        say(f"the user {user} may use the bucket {bucket}", "user.ensured", user=user, bucket=bucket)
 
 
 def _given(variable: str) -> str:

@@ -43,7 +43,12 @@ class Dtype(StrEnum):
 def parity(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder with config.json, weights and a record.")],
 ) -> None:
-    """Compare this model with tensors recorded from the reference, step by step: exit code 0 if all hold, 1 if not."""
+    """Compare this model with tensors recorded from the reference, step by step: exit code 0 if all hold, 1 if not.
+
+    The abs. error of a step is its largest one; the rel. error is that over the
+    step's largest value. Of ids and marks they are the number and the share of
+    those that differ.
+    """
     from rich.console import Console
 
     with faults("DIR", RECORDED), Console(stderr=True).status("reading the weights") as status:
@@ -75,6 +80,8 @@ def convert(
             else:
                 config = conversion.from_reference(source, destination, clip, stored, progress)
     print(f"{destination} holds {config.name}, {_size(destination)}")
+    if to_reference and (why := conversion.why_not_started(destination, config)):
+        print(f"The reference's own program cannot start from it: {why}.")
 
 
 @app.command()

@@ -52,14 +52,24 @@ def list_keys(url: Url = None, api_key: ApiKey = None, data: Data = UP_DATA, as_
             print(key.model_dump_json())
         return
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table("id", "owner", "name", "scopes", "begins with", "made", "last used", "state", box=None)
-    for key in keys:
-        used = "never" if key.last_used_at is None else _day(key.last_used_at)
-        scopes = ", ".join(key.scopes)
-        table.add_row(str(key.id), key.owner, key.name, scopes, key.hint, _day(key.created_at), used, _state(key))
-    Console().print(table)
+    from services.cli.lists import Listing, moment
+
+    headings = ("id", "owner", "name", "scopes", "begins with", "made", "last used", "state")
+    rows = [
+        (
+            str(key.id),
+            key.owner,
+            key.name,
+            ", ".join(key.scopes),
+            key.hint,
+            moment(key.created_at),
+            "never" if key.last_used_at is None else moment(key.last_used_at),
+            _state(key),
+        )
+        for key in keys
+    ]
+    Listing(headings, rows).show(Console())
 
 
 @app.command()
@@ -108,6 +118,16 @@ def limits(
 @app.command()
 def bootstrap() -> None:
     """Let $GLAMM_API_KEY be a key with all scopes, in the database of $GLAMM_DATABASE_URL. Safe to repeat."""
+    from services.cli.one_shot import one_shot
+
+    with one_shot("keys-bootstrap") as say:
+        made = _bootstrap()
+        line = "the key of $GLAMM_API_KEY was made" if made else "the key of $GLAMM_API_KEY exists"
+        say(line, "key.ensured", made=made)
+
+
+def _bootstrap() -> bool:
+    """Whether the key is new. Raises InvalidSettings."""
     from sqlalchemy import create_engine
 
     from shared import access
@@ -124,7 +144,7 @@ def bootstrap() -> None:
     with engine.begin() as connection:
         made = access.ensure_key(connection, BOOTSTRAP_OWNER, list(Scope), secret, "bootstrap")
     engine.dispose()
-    print("the key of $GLAMM_API_KEY was made" if made else "the key of $GLAMM_API_KEY exists")
+    return made
 
 
 def _client(url: str | None, api_key: str | None, data: Path) -> "GlammClient":
@@ -147,13 +167,11 @@ def _print_allowance(allowance: "schema.Allowance") -> None:
     Console().print(table)
 
 
-def _day(time: datetime) -> str:
-    return f"{time.astimezone():%Y-%m-%d %H:%M}"
-
-
 def _state(key: "schema.Key") -> str:
+    from services.cli.lists import moment
+
     if key.revoked_at is not None:
         return "revoked"
     if key.expires_at is None:
         return "valid"
-    return f"valid until {_day(key.expires_at)}" if key.expires_at > datetime.now(UTC) else "expired"
+    return f"valid until {moment(key.expires_at)}" if key.expires_at > datetime.now(UTC) else "expired"

@@ -10,11 +10,11 @@ from typing import Annotated
 
 import typer
 
-from services.cli import accounts, chat, checkpoints, evaluate, keys, webhooks
+from services.cli import accounts, chat, checkpoints, evaluate, exit_codes, keys, webhooks
 from services.cli.asking import Kind
 from services.cli.bulk import commands
 from services.cli.options import UP_DATA, ApiKey, AsJson, Data, Url
-from shared.errors import GlammError, InvalidInput, InvalidSettings, Unavailable
+from shared.errors import GlammError, Unavailable
 from shared.tasks import Task
 from shared.version import VERSION
 
@@ -60,7 +60,7 @@ def demo(
 
 @app.command()
 def annotate(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="PNG, JPEG or WebP files.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="PNG, JPEG or WebP files.")],
     url: Url = None,
     api_key: ApiKey = None,
     data: Data = UP_DATA,
@@ -160,26 +160,30 @@ def migrate() -> None:
     """Bring the database of $GLAMM_DATABASE_URL to this version's tables. Safe at any time, and by many at once."""
     from sqlalchemy.exc import OperationalError
 
+    from services.cli.one_shot import one_shot
     from shared import database
     from shared.settings import get_settings
 
-    try:
-        database.migrate(get_settings().database_url)
-    except OperationalError as error:
-        reason = " ".join(str(error.orig).split())
-        raise Unavailable("database", f"The database of $GLAMM_DATABASE_URL cannot be used: {reason}.") from error
-    print("the database is up to date")
+    with one_shot("migrate") as say:
+        try:
+            database.migrate(get_settings().database_url)
+        except OperationalError as error:
+            reason = " ".join(str(error.orig).split())
+            raise Unavailable("database", f"The database of $GLAMM_DATABASE_URL cannot be used: {reason}.") from error
+        say("the database is up to date", "database.migrated")
 
 
 @app.command()
 def bucket() -> None:
     """Make the bucket of $GLAMM_S3_BUCKET in the object store where it is missing."""
+    from services.cli.one_shot import one_shot
     from shared.objects import ObjectStore
     from shared.settings import get_settings
 
-    settings = get_settings()
-    ObjectStore(settings).ensure_bucket()
-    print(f"the bucket {settings.s3_bucket} exists")
+    with one_shot("bucket") as say:
+        settings = get_settings()
+        ObjectStore(settings).ensure_bucket()
+        say(f"the bucket {settings.s3_bucket} exists", "bucket.ensured", bucket=settings.s3_bucket)
 
 
 @app.command()
@@ -207,11 +211,7 @@ def main() -> None:
 
 
 def _complain(error: GlammError) -> int:
-    from services.cli.client import Refused
     from services.cli.terminal import problem_line
 
     print(f"glamm: {problem_line(error.to_problem())}", file=sys.stderr)
-    blames_input = isinstance(error, InvalidInput | InvalidSettings) or (
-        isinstance(error, Refused) and error.blames_the_request
-    )
-    return 2 if blames_input else 1
+    return exit_codes.of(error)

@@ -43,8 +43,9 @@ def timings(job: schema.Job) -> Text:
 
 
 def problem_line(problem: Problem | schema.Problem) -> str:
-    """One line: the field at fault, what is wrong, what to do."""
-    told = [f"{problem.field}: {problem.detail}" if problem.field else problem.detail, problem.remedy or ""]
+    """One line: the field at fault, unless what is wrong begins with it, what is wrong, what to do."""
+    named = problem.field is None or problem.detail.startswith(f"{problem.field} ")
+    told = [problem.detail if named else f"{problem.field}: {problem.detail}", problem.remedy or ""]
     return " ".join(" ".join(part.split()) for part in told if part)
 
 

@@ -52,15 +52,12 @@ def list_webhooks(url: Url = None, api_key: ApiKey = None, data: Data = UP_DATA,
             print(webhook.model_dump_json())
         return
     from rich.console import Console
-    from rich.table import Column, Table
-    from rich.text import Text
 
     from services.cli import deliveries
+    from services.cli.lists import Listing
 
-    table = Table(Column("id", no_wrap=True), "state", Column("url", overflow="fold"), "description", box=None)
-    for webhook in webhooks:
-        table.add_row(str(webhook.id), deliveries.state(webhook), Text(webhook.url), Text(webhook.description))
-    Console().print(table)
+    rows = [(str(webhook.id), deliveries.state(webhook), webhook.url, webhook.description) for webhook in webhooks]
+    Listing(("id", "state", "url", "description"), rows).show(Console())
 
 
 @app.command()

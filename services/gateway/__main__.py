@@ -2,7 +2,6 @@
 
 import signal
 import socket
-import sys
 from types import FrameType
 
 import uvicorn
@@ -13,7 +12,9 @@ from services.gateway.app import create_app
 from services.gateway.keyring import is_loopback
 from shared import access, logs
 from shared.database import create_engine
-from shared.settings import Settings, settings_or_exit
+from shared.errors import InvalidSettings
+from shared.settings import ENV_PREFIX, Settings
+from shared.starting import begin, refuse
 
 log = logs.get_logger("gateway")
 
@@ -40,10 +41,10 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
-            log.info("ready", url=f"http://{f'[{host}]' if ':' in host else host}:{port}")
+            log.info("process.ready", url=f"http://{f'[{host}]' if ':' in host else host}:{port}")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        log.info("stopping")
+        log.info("process.stopping")
         self.app.state.gateway.watcher.close()
         await super().shutdown(sockets)
 
@@ -55,15 +56,15 @@ class Server(uvicorn.Server):
 
 
 def main() -> None:
-    settings = settings_or_exit()
-    logs.configure("gateway", settings)
+    settings = begin("gateway")
     if not is_loopback(settings.gateway_host) and not _has_keys(settings):
-        print(
-            f"GLAMM_GATEWAY_HOST: {settings.gateway_host} can be reached from other hosts, and there is no API key. "
-            "Make the first with `glamm keys bootstrap`, or listen on 127.0.0.1.",
-            file=sys.stderr,
+        variable = f"{ENV_PREFIX}GATEWAY_HOST"
+        error = InvalidSettings(
+            f"{variable}: {settings.gateway_host} can be reached from other hosts, and there is no API key.",
+            field=variable,
+            remedy="Make the first with `glamm keys bootstrap`, or listen on 127.0.0.1.",
         )
-        raise SystemExit(2)
+        refuse("gateway", error)
     Server(create_app(settings), settings).run()
 
 
@@ -74,7 +75,7 @@ def _has_keys(settings: Settings) -> bool:
         with engine.connect() as connection:
             return access.any_key(connection)
     except (OperationalError, ProgrammingError) as error:
-        log.warning("keys unknown", error=str(error).splitlines()[0])
+        log.warning("keys.unknown", error=str(error).splitlines()[0])
         return True
     finally:
         engine.dispose()

@@ -59,13 +59,13 @@ class AccessLog:
         try:
             await self.app(scope, counted_receive, counted_send)
         except Exception:
-            log.exception("unexpected error", method=scope["method"], path=scope["path"])
+            log.exception("request.failed", method=scope["method"], path=scope["path"])
             if not status:
                 await errors.unexpected()(scope, receive, counted_send)
         finally:
             write = log.debug if scope["path"] in _QUIET and status == HTTPStatus.OK else log.info
             write(
-                "request",
+                "request.answered",
                 method=scope["method"],
                 path=scope["path"],
                 status=status,

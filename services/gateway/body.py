@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 from starlette.datastructures import FormData, UploadFile
-from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 from starlette.types import Message, Receive
 
 from services.gateway.errors import from_pydantic
+from services.gateway.parts import MAX_FIELD_BYTES, MAX_FIELDS, read_parts
 from shared.errors import InvalidInput, TooLarge, UnsupportedMedia
 from shared.images import Limits, too_many_bytes
 from shared.schema import AskRequest, JobRequest
@@ -21,8 +22,6 @@ from shared.schema import AskRequest, JobRequest
 IMAGE_FIELD = "image"
 MAX_JSON_BYTES = 1024 * 1024
 """Far more than a valid request, so that a prompt which is too long is called that and not a body too large."""
-FORM_OVERHEAD_BYTES = MAX_JSON_BYTES
-_MAX_FORM_FIELDS = 12
 _UNKNOWN_TYPE = "application/octet-stream"
 _JSON_FIELDS = {
     "boxes": "[[x1, y1, x2, y2]] in pixels of the image",
@@ -120,13 +119,18 @@ def _parsed(name: str, value: str) -> object:
 
 async def _read_form(request: Request, limits: Limits) -> tuple[dict[str, str], bytes | None]:
     """The text fields of a form and the bytes of its file `image`."""
-    bounded = _bounded(request, limits.max_bytes + FORM_OVERHEAD_BYTES, too_many_bytes(limits))
+    most = limits.max_bytes + MAX_FIELD_BYTES
     try:
-        async with bounded.form(max_files=1, max_fields=_MAX_FORM_FIELDS, max_part_size=MAX_JSON_BYTES) as form:
-            return await _take_apart(form, limits)
-    except HTTPException as error:
+        form = await read_parts(_bounded(request, most, _too_large_form(most, limits)), limits)
+        try:
+            return await _take_apart(form)
+        finally:
+            await form.close()
+    except MultiPartException as error:
         raise InvalidInput(
-            "body", f"The form cannot be read: {error.detail}", "Send well-formed multipart/form-data with one file."
+            "body",
+            f"The form cannot be read: {error.message}",
+            f"Send well-formed multipart/form-data with one file and at most {MAX_FIELDS} fields of text.",
         ) from error
     except UnicodeError as error:
         raise InvalidInput(
@@ -134,7 +138,7 @@ async def _read_form(request: Request, limits: Limits) -> tuple[dict[str, str], 
         ) from error
 
 
-async def _take_apart(form: FormData, limits: Limits) -> tuple[dict[str, str], bytes | None]:
+async def _take_apart(form: FormData) -> tuple[dict[str, str], bytes | None]:
     fields: dict[str, str] = {}
     image: bytes | None = None
     seen: set[str] = set()
@@ -149,18 +153,16 @@ async def _take_apart(form: FormData, limits: Limits) -> tuple[dict[str, str], b
         elif name != IMAGE_FIELD:
             raise InvalidInput(name, f"The field {name!r} is a file.", "Send it as text; the one file is 'image'.")
         else:
-            image = await _read_file(value, limits)
+            image = await _read_file(value)
     return fields, image
 
 
-async def _read_file(file: UploadFile, limits: Limits) -> bytes:
+async def _read_file(file: UploadFile) -> bytes:
     kind = content_type(file.headers)
     if not _may_be_image(kind):
         raise UnsupportedMedia(
             IMAGE_FIELD, f"The file 'image' came as {kind}.", "Send it with its type, such as image/png."
         )
-    if file.size is not None and file.size > limits.max_bytes:
-        raise too_many_bytes(limits, IMAGE_FIELD)
     return await file.read()
 
 
@@ -181,6 +183,14 @@ def _no_image() -> InvalidInput:
 def _too_large_json() -> TooLarge:
     return TooLarge(
         "body", f"The body has more than {MAX_JSON_BYTES:,} bytes.", f"Send at most {MAX_JSON_BYTES:,} bytes of JSON."
+    )
+
+
+def _too_large_form(most: int, limits: Limits) -> TooLarge:
+    return TooLarge(
+        "body",
+        f"The form has more than {most:,} bytes.",
+        f"Send an image of at most {limits.max_bytes:,} bytes, and no more than {MAX_FIELD_BYTES:,} bytes besides.",
     )
 
 

@@ -88,7 +88,7 @@ class SharedCount:
                 return Taken(int(requests), float(empty_in))
             except (RedisError, OSError) as error:
                 self._away_until = self._clock() + AWAY_SECONDS
-                log.warning("requests counted by this process alone", error=str(error) or "no answer in time")
+                log.warning("requests.counted_alone", error=str(error) or "no answer in time")
         return await self._own.take(owner_id, each, wanted)
 
     def _asks(self) -> bool:

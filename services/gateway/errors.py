@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -15,6 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Match
 
+from services.gateway import findings
 from shared.errors import (
     PROBLEM_TYPE,
     GlammError,
@@ -33,22 +33,6 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
 _MOST_NAMED, _LONGEST_NAME = 10, 200
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-
-_REMEDIES = {
-    "missing": "Send this field.",
-    "extra_forbidden": "Leave it out, or correct its name.",
-    "json_invalid": "Send well-formed JSON in UTF-8.",
-    "uuid_parsing": "Send the id that POST /jobs gave, such as 0198c0de-0000-7000-8000-000000000000.",
-    "uuid_type": "Send the id that POST /jobs gave.",
-    "string_type": "Send a string.",
-    "too_long": "Send fewer values.",
-}
-_REMEDIES_BY_FIELD = {
-    "image_id": "Send the id that POST /images gave: 64 lower-case hex digits.",
-    "boxes": "Send [[x1, y1, x2, y2]] in pixels of the image.",
-    "cursor": "Send what the page before gave as `next`.",
-    "webhook_id": "Send the id that POST /webhooks gave.",
-}
 
 log = get_logger(__name__)
 
@@ -73,56 +57,44 @@ def unexpected() -> JSONResponse:
     return response(error.to_problem())
 
 
-def invalid_input(errors: Sequence[ErrorDetails] | Sequence[Any], *, prefixed: bool) -> InvalidInput:
+def from_pydantic(error: ValidationError, *, of_tasks: bool = False, whole: str = "body") -> InvalidInput:
+    """of_tasks: what was read is one of several requests, told apart by their task.
+
+    whole: the field that is to blame for all of it.
+    """
+    return _invalid_input(error.errors(include_url=False), prefixed=of_tasks, whole=whole)
+
+
+def field_name(given: str) -> str:
+    """What clients send as the name of a field may be of any length, and hold what no database stores."""
+    return given.replace("\0", "\N{REPLACEMENT CHARACTER}")[:_LONGEST_NAME]
+
+
+def _invalid_input(errors: Sequence[ErrorDetails], *, prefixed: bool, whole: str) -> InvalidInput:
     """Pydantic's findings as one error: about the first field at fault, with the others named in its detail.
 
     prefixed: each location begins with where the field stands (path, query) or with the task that it belongs to.
     """
     first, *others = errors
-    name = _field(first, prefixed)
-    detail = f"{name}: {_sentence(first)}"
-    if _of_no_task(first):
-        given = first.get("ctx", {}).get("tag")
-        detail = "The task is missing." if given is None else f"There is no task {str(given)[:40]!r}."
+    name = _field(first, prefixed, whole)
+    detail, remedy = findings.told(first, name, whole)
     if others:
-        also = list(dict.fromkeys(_field(error, prefixed) for error in others[:_MOST_NAMED]))
+        also = list(dict.fromkeys(_field(error, prefixed, whole) for error in others[:_MOST_NAMED]))
         more = " and more" if len(others) > _MOST_NAMED else ""
         detail += f" Also at fault: {', '.join(also)}{more}."
-    return InvalidInput(name, detail, _remedy(first, name))
+    return InvalidInput(name, detail, remedy)
 
 
-def from_pydantic(error: ValidationError, *, of_tasks: bool = False) -> InvalidInput:
-    """of_tasks: what was read is one of several requests, told apart by their task."""
-    return invalid_input(error.errors(include_url=False, include_input=False), prefixed=of_tasks)
-
-
-def _field(error: ErrorDetails, prefixed: bool) -> str:
+def _field(error: ErrorDetails, prefixed: bool, whole: str) -> str:
     """`("vqa", "boxes", 0, 2)` → `boxes[0][2]`. Which task's fields they are says the request itself."""
-    if _of_no_task(error):
+    if error["type"].startswith("union_tag"):
         return "task"
     parts = error["loc"][1:] if prefixed else error["loc"]
     if parts[:1] == ("job",) and parts[1:2] and parts[1] in set(Task):
         # Which of the union it is, inside of a batch's request.
         parts = (parts[0], *parts[2:])
     name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
-    # What clients send as the name of a field may be of any length, and hold what no database stores.
-    return name.lstrip(".").replace("\0", "\N{REPLACEMENT CHARACTER}")[:_LONGEST_NAME] or "body"
-
-
-def _of_no_task(error: ErrorDetails) -> bool:
-    return error["type"].startswith("union_tag")
-
-
-def _sentence(error: ErrorDetails) -> str:
-    return str(error["msg"]).rstrip(".") + "."
-
-
-def _remedy(error: ErrorDetails, name: str) -> str:
-    kind = error["type"]
-    if _of_no_task(error):
-        return f"Use one of: {', '.join(Task)}."
-    by_field = _REMEDIES_BY_FIELD.get(name.split("[")[0]) if kind not in ("missing", "extra_forbidden") else None
-    return by_field or _REMEDIES.get(kind) or f"{_sentence(error)[:-1]}, as the API's documentation (/docs) says."
+    return field_name(name.lstrip(".")) or whole
 
 
 async def _on_own(_: Request, error: Exception) -> JSONResponse:
@@ -134,14 +106,14 @@ async def _on_own(_: Request, error: Exception) -> JSONResponse:
         return response(problem, {"Retry-After": str(math.ceil(error.retry_after))})
     if problem.status < 500:
         return response(problem)
-    log.warning("problem", type=problem.type, detail=problem.detail)
+    log.warning("request.refused", type=problem.type, detail=problem.detail)
     wait = math.ceil(error.retry_after) if isinstance(error, Overloaded) else RETRY_AFTER_SECONDS
     return response(problem, {"Retry-After": str(wait)} if problem.status == 503 else None)
 
 
 async def _on_validation(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    return response(invalid_input(error.errors(), prefixed=True).to_problem())
+    return response(_invalid_input(error.errors(), prefixed=True, whole="request").to_problem())
 
 
 async def _on_http(request: Request, error: Exception) -> JSONResponse:
@@ -180,5 +152,5 @@ async def _on_disconnect(_: Request, error: Exception) -> JSONResponse:
 
 
 async def _on_database(request: Request, error: Exception) -> JSONResponse:
-    log.warning("database unavailable", error=str(getattr(error, "orig", None) or error))
+    log.warning("database.away", error=str(getattr(error, "orig", None) or error))
     return await _on_own(request, Unavailable("database"))

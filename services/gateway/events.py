@@ -49,7 +49,7 @@ async def job_events(gateway: Gateway, job_id: UUID, owner_id: UUID, root: str) 
                 try:
                     view = await gateway.job(job_id, owner_id)
                 except (NotFound, SQLAlchemyError) as error:
-                    log.warning("stream cut short", error=str(error).splitlines()[0])
+                    log.warning("stream.cut_short", error=str(error).splitlines()[0])
                     return
                 if view.state is not shown:
                     shown = view.state

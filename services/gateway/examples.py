@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+from shared.errors import InvalidInput, UnsupportedMedia
+
 _IMAGE_ID = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 JOB_ID = "0198c0de-5a1e-7abc-8def-0123456789ab"
 URL = f"/jobs/{JOB_ID}"
@@ -18,6 +20,7 @@ UPLOADS: dict[str, Any] = {
         {
             "id": _IMAGE_ID,
             "stored": False,
+            "arrived": False,
             "upload": {
                 "method": "PUT",
                 "url": f"https://objects.example/glamm/uploads/0198c0de-5a1b-7abc-8def-0123456789ab/{_IMAGE_ID}?X-Amz-…",
@@ -234,6 +237,46 @@ BATCH_REQUESTS: dict[str, dict[str, Any]] = {
 MANIFEST = (
     f'{{"custom_id": "1", "image_id": "{_IMAGE_ID}", "task": "gcg"}}\n'
     '{"custom_id": "2", "s3_uri": "s3://photos/june/0001.jpg", "task": "vqa", "question": "What is this?"}\n'
+)
+
+
+def _lines(*entries: dict[str, Any]) -> str:
+    return "".join(f"{json.dumps(entry)}\n" for entry in entries)
+
+
+_LINE: dict[str, Any] = {
+    "line": 1,
+    "custom_id": "frame-0001",
+    "id": JOB_ID,
+    "state": "succeeded",
+    "image_id": _IMAGE_ID,
+    "source": None,
+    "request": {"task": "gcg"},
+}
+_ANIMATED = UnsupportedMedia("s3_uri", "The image is animated.", "Send one frame as a still image.").to_problem()
+_NO_JSON = InvalidInput("line", "The line cannot be read as JSON.", "Send well-formed JSON in UTF-8.").to_problem()
+RESULT_LINES = _lines(
+    {
+        **_LINE,
+        "image": _IMAGE,
+        "result": {
+            **{name: FINISHED_JOB["result"][name] for name in ("text", "answers")},
+            "phrases": [
+                {name: value for name, value in phrase.items() if name != "mask_url"}
+                for phrase in FINISHED_JOB["result"]["phrases"]
+            ],
+            "model": FINISHED_JOB["result"]["model"],
+        },
+    }
+)
+ERROR_LINES = _lines(
+    {"line": 9, "custom_id": None, "id": None, "state": "invalid", "error": _NO_JSON.to_json()},
+    {
+        **{**_LINE, "line": 17, "custom_id": "frame-0017", "state": "failed", "image_id": None},
+        "source": "s3://photos/june/0017.png",
+        "error": {**_ANIMATED.to_json(), "stage": "vision", "attempt": 1},
+    },
+    {**_LINE, "line": 30, "custom_id": "frame-0030", "state": "canceled", "error": None},
 )
 
 KEY: dict[str, Any] = {

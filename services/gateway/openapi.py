@@ -95,7 +95,7 @@ _PROBLEMS: dict[int, tuple[str, GlammError]] = {
     401: (
         "No API key, or one that opens nothing",
         Unauthenticated(
-            "This service wants an API key.", field="Authorization", remedy="Send `Authorization: Bearer examples.KEY`."
+            "This service wants an API key.", field="Authorization", remedy="Send `Authorization: Bearer KEY`."
         ),
     ),
     403: (

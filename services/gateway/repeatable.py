@@ -168,7 +168,7 @@ async def _under_way(gateway: Gateway, claim: Claim) -> AsyncIterator[None]:
         try:
             await _write(gateway, ending, claim.token)
         except (OperationalError, InterfaceError, PoolTimeout) as away:
-            log.warning("idempotency key left to its lease", error=str(away).splitlines()[0])
+            log.warning("idempotency_key.left", error=str(away).splitlines()[0])
         raise
     finally:
         renewing.cancel()
@@ -180,7 +180,7 @@ async def _renew(gateway: Gateway, claim: Claim) -> None:
         try:
             await _write(gateway, idempotency.renew, claim.token)
         except (OperationalError, InterfaceError, PoolTimeout) as error:
-            log.warning("idempotency key not renewed", error=str(error).splitlines()[0])
+            log.warning("idempotency_key.not_renewed", error=str(error).splitlines()[0])
 
 
 async def _write(gateway: Gateway, change: Callable[..., None], *values: Any) -> None:

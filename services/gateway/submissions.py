@@ -62,7 +62,7 @@ async def submit(
             # It was deleted since it was looked up; the other thing that may not be found is the id's owner.
             raise storage.unknown(image.id) if error.what == "image" else error from error
     if created:
-        log.info("job queued", job_id=str(view.id), image_id=image.id, task=new.ask.task.value)
+        log.info("job.queued", job_id=str(view.id), image_id=image.id, task=new.ask.task.value)
     else:
         require_same(view, submission.request, submission.image)
     return view, created

@@ -69,10 +69,10 @@ class Texts:
                 async with self._broker.pubsub(ignore_subscribe_messages=True) as pubsub:
                     await self._listen(pubsub)
             except (RedisError, OSError) as error:
-                log.warning("no growing text", error=str(error))
+                log.warning("texts.away", error=str(error))
                 await asyncio.sleep(_RESTART_SECONDS)
             except Exception:
-                log.exception("listening for text failed")
+                log.exception("texts.failed")
                 await asyncio.sleep(_RESTART_SECONDS)
 
     async def _listen(self, pubsub: PubSub) -> None:

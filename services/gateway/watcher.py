@@ -48,7 +48,7 @@ class Watcher:
                     self._pass_on(notification)
             except Exception:
                 # Waiters also look by themselves from time to time, so a bug here makes them late and not stuck.
-                log.exception("listening failed")
+                log.exception("listening.failed")
             await asyncio.sleep(_RESTART_SECONDS)
 
     def close(self) -> None:

@@ -52,7 +52,7 @@ class Election:
             connection.close()
             raise
         if elected:
-            log.info("elected", lock=hex(self._lock))
+            log.info("election.won", lock=hex(self._lock))
             return connection
         connection.close()
         return None

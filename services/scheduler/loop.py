@@ -65,7 +65,7 @@ class Scheduler:
     def run(self) -> None:
         """Schedule until `stop`. Raises RuntimeError where something beside has ended: a new process has it again."""
         self._exporter.start()
-        log.info("ready")
+        log.info("process.ready")
         next_sweep = time.monotonic()
         try:
             while not self._stopping:
@@ -91,7 +91,7 @@ class Scheduler:
             self._listener.close()
             self._engine.dispose()
             self._health.remove()
-            log.info("stopped")
+            log.info("process.stopped")
 
     def _require_company(self) -> None:
         for one in self._beside:
@@ -103,6 +103,8 @@ class Scheduler:
         window, reserve = self._settings.admission_window, self._settings.admission_reserve
         while admitted := self._transactions.run(lambda conn: jobs.admit(conn, window, reserve)):
             self._health.beat()
+            for message in admitted:
+                log.debug("job.admitted", job_id=str(message.job_id))
             self._send_all(admitted)
 
     def work_off(self) -> None:
@@ -115,7 +117,8 @@ class Scheduler:
         self._cleaner.start_round()
         while not self._stopping and (expired := self._transactions.run(jobs.expire)):
             self._health.beat()
-            log.info("jobs.expired", jobs=expired)
+            for job_id in expired:
+                log.info("job.expired", job_id=str(job_id))
         resend_after = timedelta(seconds=self._settings.resend_seconds)
         swept = self._transactions.run(lambda conn: jobs.sweep(conn, resend_after, self._settings.max_attempts))
         for job_id in swept.failed:

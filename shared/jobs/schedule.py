@@ -180,8 +180,8 @@ def sweep(conn: Connection, resend_after: timedelta, max_attempts: int) -> Swept
     )
 
 
-def expire(conn: Connection) -> int:
-    """Fail the jobs that are past their time and not finished; how many, at most 1000 a call."""
+def expire(conn: Connection) -> list[UUID]:
+    """Fail the jobs that are past their time and not finished; which they were, at most 1000 a call."""
     chosen = (
         select(jobs.c.id)
         .where(jobs.c.finished_at.is_(None), jobs.c.expires_at <= now)
@@ -199,4 +199,4 @@ def expire(conn: Connection) -> int:
     job_ids = [row.id for row in rows]
     close_runs_of(conn, job_ids, Outcome.FAILED)
     outbox.jobs_finished(conn, job_ids)
-    return len(rows)
+    return job_ids

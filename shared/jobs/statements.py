@@ -20,6 +20,7 @@ from sqlalchemy import (
     literal,
     literal_column,
     null,
+    select,
     update,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -34,6 +35,9 @@ from shared.tables import jobs, stage_runs
 
 now = func.statement_timestamp()
 """Not now(): a statement that waited for a lock must not judge leases by the start of its transaction."""
+
+_MS_DIGITS = 3
+"""Microseconds, as the times of the history have."""
 
 RELEASED: dict[str, None] = {"lease_worker": None, "lease_token": None, "lease_expires_at": None}
 
@@ -75,6 +79,15 @@ def held(run: Run) -> ColumnElement[bool]:
     return and_(jobs.c.id == run.job_id, jobs.c.state == run.stage.state, jobs.c.lease_token == run.token)
 
 
+_ended = (
+    select(func.greatest(jobs.c.ready_at, jobs.c.finished_at))
+    .where(jobs.c.id == stage_runs.c.job_id)
+    .correlate(stage_runs)
+    .scalar_subquery()
+)
+"""When the job's latest move was: what ended its run came with it, at one instant for both."""
+
+
 def finish(run: Run, state: State, **values: Any) -> ReturningUpdate[Any]:
     return update(jobs).where(held(run)).values(state=state, finished_at=now, **RELEASED, **values).returning(announced)
 
@@ -82,20 +95,20 @@ def finish(run: Run, state: State, **values: Any) -> ReturningUpdate[Any]:
 def close_run(
     conn: Connection, run: Run, outcome: Outcome, timing: Timing | None = None, problem: Problem | None = None
 ) -> None:
-    """Write into the history how a run ended."""
+    """Write into the history how a run ended; the move that ended it has been made."""
     timings = timing and {
-        "fetch_ms": timing.fetch_ms,
-        "engine_wait_ms": timing.engine_wait_ms,
+        "fetch_ms": round(timing.fetch_ms, _MS_DIGITS),
+        "engine_wait_ms": round(timing.engine_wait_ms, _MS_DIGITS),
         "engine_wait_steps": timing.engine_wait_steps,
-        "engine_ms": timing.engine_ms,
-        "store_ms": timing.store_ms,
+        "engine_ms": round(timing.engine_ms, _MS_DIGITS),
+        "store_ms": round(timing.store_ms, _MS_DIGITS),
     }
     conn.execute(
         update(stage_runs)
         .where(stage_runs.c.token == run.token)
         .values(
             outcome=outcome,
-            finished_at=now,
+            finished_at=_ended,
             timings=timings,
             cached=timing is not None and timing.cached,
             error=problem and problem.to_json(),
@@ -104,7 +117,7 @@ def close_run(
 
 
 def close_runs_of(conn: Connection, job_ids: Sequence[UUID], outcome: Outcome) -> None:
-    """Write into the history that the jobs were taken from whoever ran them."""
+    """Write into the history that the jobs were taken from whoever ran them; the move that took them has been made."""
     if job_ids:
         conn.execute(
             update(stage_runs)
@@ -113,5 +126,5 @@ def close_runs_of(conn: Connection, job_ids: Sequence[UUID], outcome: Outcome) -
                 stage_runs.c.job_id == any_(literal(list(job_ids), ARRAY(Uuid))),
                 stage_runs.c.outcome == Outcome.RUNNING,
             )
-            .values(outcome=outcome, finished_at=now)
+            .values(outcome=outcome, finished_at=_ended)
         )

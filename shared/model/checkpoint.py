@@ -156,7 +156,9 @@ def _read_shard(
                 if tensor.shape != expected[name]:
                     found, wanted = tuple(tensor.shape), tuple(expected[name])
                     raise CheckpointError(f"{path}: {name!r} has shape {found}, config.json asks for {wanted}")
-                state[name] = tensor.to(dtype) if tensor.is_floating_point() else tensor
+                if not tensor.is_floating_point():
+                    raise CheckpointError(f"{path}: {name!r} holds whole numbers, which are no weights")
+                state[name] = tensor.to(dtype)
     except SafetensorError as error:
         raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from error
     return state

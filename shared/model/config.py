@@ -101,16 +101,18 @@ class GlammConfig:
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> Self:
-        """Raises ValueError that names the section or the field where one is missing, unknown or of another type."""
+        """Raises ValueError that names what is missing, unknown, of another type, or does not fit the rest."""
         if not isinstance(raw, dict):
             raise ValueError("config is not a JSON object")
-        return cls(
+        made = cls(
             name=str(raw.get("name", "unnamed")),
             clip=section(ClipConfig, "clip", raw),
             region=section(RegionConfig, "region", raw),
             sam=section(SamConfig, "sam", raw),
             llm=section(LlmConfig, "llm", raw),
         )
+        _check_together(made)
+        return made
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -141,7 +143,32 @@ def section(kind: type[Section], name: str, raw: Mapping[str, Any]) -> Section:
         # Only a hidden state is counted from the end.
         if not _fits(value, field.type) or (field.name != "select_layer" and isinstance(value, int) and value < 1):
             raise ValueError(f"config section {name!r}: {field.name} is {value!r}")
-    return made
+    # transformers refuses a whole number where a fraction may stand.
+    floats: dict[str, Any] = {
+        field.name: float(getattr(made, field.name)) for field in dataclasses.fields(made) if field.type is float
+    }
+    return dataclasses.replace(made, **floats)
+
+
+def _check_together(config: GlammConfig) -> None:
+    clip, sam, llm = config.clip, config.sam, config.llm
+    for name, value, of, divisor in (
+        ("'clip': width", clip.width, "heads", clip.heads),
+        ("'sam': width", sam.width, "heads", sam.heads),
+        # Attention across from the image to the prompts has half the width.
+        ("'sam': prompt_dim", sam.prompt_dim, "2 × decoder_heads", 2 * sam.decoder_heads),
+        # Rotary positions turn pairs of a head's numbers.
+        ("'llm': hidden", llm.hidden, "2 × heads", 2 * llm.heads),
+    ):
+        if value % divisor:
+            raise ValueError(f"config section {name} ({value}) is not a multiple of {of} ({divisor})")
+    # One a layer, and before them the embedding's.
+    states = range(-clip.layers - 1, 0)
+    read = [("'clip': select_layer", clip.select_layer), *(("'region': levels", each) for each in config.region.levels)]
+    for name, state in read:
+        if state not in states:
+            has = f"a CLIP tower of {clip.layers} layers has the hidden states {states[0]} to {states[-1]}"
+            raise ValueError(f"config section {name}: there is no {state}; {has}")
 
 
 def _fits(value: Any, wanted: Any) -> bool:

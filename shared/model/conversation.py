@@ -38,7 +38,10 @@ def caption(prompt: str | None = None) -> str:
 
 
 def refseg(expression: str) -> str:
-    """The expression in the paper's question, without its article, which the question brings itself."""
+    """The expression in the paper's question, without its article, which the question brings itself.
+
+    The released code keeps the article, and lower-cases the expression.
+    """
     return REFSEG.format(expression=_without_article(expression))
 
 

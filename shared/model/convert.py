@@ -6,7 +6,7 @@ it is whole.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -34,7 +34,7 @@ def from_reference(
     dtype: torch.dtype | None = None,
     progress: Progress = lambda done, total: None,
 ) -> GlammConfig:
-    """Writes a checkpoint folder from a reference folder.
+    """Writes a checkpoint folder from a reference folder. It keeps the source's tokenizer files for the way back.
 
     clip: a folder with Hugging Face's CLIP (its vision tower or both), where `source` does not hold the tower.
     dtype: how weights are stored; None: as they are.
@@ -50,6 +50,7 @@ def from_reference(
     with appearing(destination) as folder:
         (folder / CONFIG_FILE).write_text(config.to_json())
         (folder / TOKENIZER_FILE).write_text(tokenizer)
+        llama_tokenizer.keep_sources(source, folder)
         done = 0
         for part in parts.BUILDERS:
             writer = ShardWriter(folder, part, SHARD_BYTES)
@@ -69,18 +70,18 @@ def to_reference(
 ) -> GlammConfig:
     """Writes a folder with the reference's key names from a checkpoint folder of ours. dtype: as in `from_reference`.
 
-    Raises CheckpointError where `source` is not a whole checkpoint.
+    Raises CheckpointError where `source` is not a whole checkpoint, or its tokenizer is not the one that it kept.
     """
     config = read_config(source)
     wanted = reference.weights(config)
     entries = {f"{part} {key}": entry for part in parts.BUILDERS for key, entry in _own_entries(source, part).items()}
     own = [Weight(w.part, w.name, w.shape, (f"{w.part} {w.name}",)) for w in wanted]
-    reference.account_for({key: entry.shape for key, entry in entries.items()}, own)
+    _account_for(entries, own)
     sources = {(weight.part, weight.name): weight for weight in wanted}
     with appearing(destination) as folder:
         settings = reference_config.write(config, read_tokenizer(source))
         (folder / CONFIG_FILE).write_text(json.dumps(settings, indent=2) + "\n")
-        (folder / TOKENIZER_FILE).write_text((source / TOKENIZER_FILE).read_text())
+        llama_tokenizer.write_reference(source, folder)
         writer = ShardWriter(folder, "model", SHARD_BYTES)
         size = 0
         for done, (weight, tensor) in enumerate(joined(own, entries), 1):
@@ -100,6 +101,15 @@ def to_reference(
     return config
 
 
+def why_not_started(folder: Path, config: GlammConfig) -> str | None:
+    """What keeps the reference's own program from starting with a folder that `to_reference` made; None: nothing."""
+    if not reference_config.has_sizes_of_reference(config):
+        return "the program builds the released sizes alone"
+    if not (folder / llama_tokenizer.SENTENCEPIECE_FILE).is_file():
+        return f"the program reads {llama_tokenizer.SENTENCEPIECE_FILE}, which the checkpoint does not have"
+    return None
+
+
 def inspect(source: Path, clip: Path | None = None) -> tuple[GlammConfig, tuple[Weight, ...], dict[str, Entry]]:
     """Sizes, weights and where each of the reference's keys lies, all checked against one another."""
     config = reference_config.read(source, clip)
@@ -111,7 +121,7 @@ def inspect(source: Path, clip: Path | None = None) -> tuple[GlammConfig, tuple[
         entries |= apart
     wanted = reference.weights(config)
     try:
-        reference.account_for({key: entry.shape for key, entry in entries.items()}, wanted)
+        _account_for(entries, wanted)
     except CheckpointError as error:
         raise CheckpointError(f"{source}: {error}") from error
     return config, wanted, entries
@@ -138,6 +148,13 @@ def joined(wanted: Sequence[Weight], entries: Mapping[str, Entry]) -> Iterator[t
                 yield weight, tensor
 
 
+def _account_for(entries: Mapping[str, Entry], wanted: Iterable[Weight]) -> None:
+    reference.account_for({key: entry.shape for key, entry in entries.items()}, wanted)
+    for key in (key for weight in wanted for key in weight.sources):
+        if not entries[key].floating:
+            raise CheckpointError(f"{key} holds whole numbers, which are no weights")
+
+
 def _own_entries(folder: Path, part: str) -> dict[str, Entry]:
     paths = shards(folder, part)
-    return {key: Entry(path, key, shape) for path in paths for key, shape in weight_files.shapes(path).items()}
+    return {key: entry for path in paths for key, entry in weight_files.headers(path).items()}

@@ -13,9 +13,8 @@ SAM_STD = (58.395, 57.12, 57.375)
 
 def clip_pixels(image: Image.Image, size: int) -> Tensor:
     """Shortest side to `size` (bicubic), centre crop, normalised: (3, size, size). As CLIPImageProcessor does."""
-    width, height = image.size
-    scale = size / min(width, height)
-    resized = image.resize((max(size, int(width * scale)), max(size, int(height * scale))), Image.Resampling.BICUBIC)
+    height, width = covering_size(image.height, image.width, size)
+    resized = image.resize((width, height), Image.Resampling.BICUBIC)
     left, top = (resized.width - size) // 2, (resized.height - size) // 2
     crop = resized.crop((left, top, left + size, top + size))
     return _normalised(np.asarray(crop, dtype=np.float32) / 255, CLIP_MEAN, CLIP_STD)
@@ -28,6 +27,13 @@ def sam_pixels(image: Image.Image, size: int) -> Tensor:
     padded = torch.zeros(3, size, size)
     padded[:, :height, :width] = _normalised(np.asarray(resized, dtype=np.float32), SAM_MEAN, SAM_STD)
     return padded
+
+
+def covering_size(height: int, width: int, size: int) -> tuple[int, int]:
+    """(height, width) of an image once its shortest side is `size`."""
+    # In whole numbers: a factor in floating point would make a side of 504 one of 503, as of 240 × 360 at 336.
+    shortest = min(height, width)
+    return height * size // shortest, width * size // shortest
 
 
 def resized_size(height: int, width: int, size: int) -> tuple[int, int]:

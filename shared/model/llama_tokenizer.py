@@ -5,6 +5,7 @@ a space put before it; and spaces beside GLaMM's added tokens belong to those.
 """
 
 import json
+import shutil
 from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
@@ -14,25 +15,26 @@ from shared.model.tokenizer import ADDED, FILE, GlammTokenizer
 
 SENTENCEPIECE_FILE = "tokenizer.model"
 ADDED_FILE = "added_tokens.json"
+SOURCES = (SENTENCEPIECE_FILE, ADDED_FILE, "special_tokens_map.json", "tokenizer_config.json")
+"""What the reference makes its tokenizer from. It reads no tokenizer.json."""
 SPECIAL = ("<unk>", "<s>", "</s>")
 SPACE = "▁"
 SAMPLE = "A chat between a curious human and an assistant.\nUSER: Où est  le 猫? ASSISTANT:"
 
 
 def read(folder: Path) -> str:
-    """The JSON of the folder's tokenizer with GLaMM's tokens: its tokenizer.json, else made from tokenizer.model.
+    """The JSON of the folder's tokenizer with GLaMM's tokens: made from its tokenizer.model, else its tokenizer.json.
 
+    In this order, since the reference reads the first alone, and the second may split text otherwise.
     Raises CheckpointError where the folder has neither, or its vocabulary is not GLaMM's.
     """
-    path = folder / FILE
-    if path.is_file():
+    if (path := folder / SENTENCEPIECE_FILE).is_file():
+        tokenizer = from_sentencepiece(path)
+    elif (path := folder / FILE).is_file():
         try:
             tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # tokenizers raises nothing narrower
             raise CheckpointError(f"{path} is not a tokenizer: {error}") from error
-    elif (folder / SENTENCEPIECE_FILE).is_file():
-        path = folder / SENTENCEPIECE_FILE
-        tokenizer = from_sentencepiece(path)
     else:
         raise CheckpointError(f"{folder} has no tokenizer; put LLaMA's {SENTENCEPIECE_FILE}, or a {FILE}, into it")
     if not any(tokenizer.token_to_id(token) is not None for token in ADDED):
@@ -41,6 +43,30 @@ def read(folder: Path) -> str:
         return str(tokenizer.to_str())
     _check(path, tokenizer)
     return path.read_text()
+
+
+def keep_sources(folder: Path, destination: Path) -> None:
+    """Copies what the reference makes its tokenizer from, where a folder has it."""
+    for name in SOURCES:
+        if (folder / name).is_file():
+            shutil.copyfile(folder / name, destination / name)
+
+
+def write_reference(folder: Path, destination: Path) -> None:
+    """What a checkpoint of ours kept for the reference, or its tokenizer.json where it has no tokenizer.model.
+
+    Raises CheckpointError where these two give tokens other ids.
+    """
+    keep_sources(folder, destination)
+    if not (folder / SENTENCEPIECE_FILE).is_file():
+        shutil.copyfile(folder / FILE, destination / FILE)
+        return
+    ours = GlammTokenizer.read(folder).tokenizer
+    if Tokenizer.from_str(read(folder)).get_vocab() != ours.get_vocab():
+        raise CheckpointError(f"{folder}: {SENTENCEPIECE_FILE} and {FILE} give tokens other ids; remove the first")
+    if not (folder / ADDED_FILE).is_file():
+        listed = {token: ours.token_to_id(token) for token in ADDED}
+        (destination / ADDED_FILE).write_text(json.dumps(listed, indent=2) + "\n")
 
 
 def from_sentencepiece(path: Path) -> Tokenizer:

@@ -17,6 +17,7 @@ from shared.model.config import ClipConfig, GlammConfig, LlmConfig, RegionConfig
 from shared.model.tokenizer import GlammTokenizer
 
 TOWER_NAME = "clip-vit-large-patch14-336"
+SELECT_KEY = "mm_vision_select_layer"
 REGION_LEVELS = 4
 LEVEL_STEP = 3
 
@@ -50,8 +51,18 @@ _SAM_KEYS = {
 }
 """Our field → their key."""
 
-_SETTLED = {"hidden_act": "silu", "rope_scaling": None, "tie_word_embeddings": False, "mm_projector_type": "mlp2x_gelu"}
-"""What the reference's mathematics takes for granted; a config may repeat it but not differ."""
+_SETTLED_LLM = {"hidden_act": "silu", "rope_scaling": None, "tie_word_embeddings": False}
+_SETTLED_CLIP = {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
+_SETTLED_RELEASED = {
+    "mm_projector_type": "mlp2x_gelu",
+    "mm_vision_select_feature": "patch",
+    "num_level_reg_features": REGION_LEVELS,
+    "with_region": True,
+}
+_SETTLED_SECTIONS = {"projector": "mlp2x_gelu"}
+"""What the reference's mathematics takes for granted; a config may repeat it but not differ. The last two are of a
+layout each, outside of LLaMA's and CLIP's own.
+"""
 
 
 def read(folder: Path, clip: Path | None = None) -> GlammConfig:
@@ -73,28 +84,28 @@ def read(folder: Path, clip: Path | None = None) -> GlammConfig:
 
 def write(config: GlammConfig, tokenizer: GlammTokenizer) -> dict[str, Any]:
     """A config.json in the released models' layout where that can say these sizes, by section otherwise."""
-    released = GlammConfig.preset("glamm-7b")
-    fixed = (config.clip, config.region, config.sam)
     llm = {theirs: getattr(config.llm, ours) for ours, theirs in _LLM_KEYS.items()} | {
         "rope_theta": config.llm.rope_base,
         "bos_token_id": tokenizer.bos,
         "eos_token_id": tokenizer.eos,
         "pad_token_id": 0,
     }
-    if fixed == (released.clip, released.region, released.sam):
+    if has_sizes_of_reference(config):
         return {
             "name": config.name,
             "architectures": ["GLaMMForCausalLM"],
             "model_type": "llava",
+            "tokenizer_class": "LlamaTokenizer",
             **llm,
             "num_key_value_heads": config.llm.heads,
-            **_SETTLED,
+            **_SETTLED_LLM,
+            **_SETTLED_RELEASED,
+            # The reference builds the tower by the first name, and loads its weights by the second.
             "mm_vision_tower": f"openai/{TOWER_NAME}",
-            "mm_vision_select_layer": config.clip.select_layer,
-            "mm_vision_select_feature": "patch",
+            "vision_tower": f"openai/{TOWER_NAME}",
+            SELECT_KEY: config.clip.select_layer,
             "mm_hidden_size": config.clip.width,
-            "num_level_reg_features": REGION_LEVELS,
-            "with_region": True,
+            "mm_use_im_start_end": True,
             "bbox_token_idx": tokenizer.bbox,
             "out_dim": config.sam.prompt_dim,
             "train_mask_decoder": True,
@@ -110,15 +121,16 @@ def write(config: GlammConfig, tokenizer: GlammTokenizer) -> dict[str, Any]:
     }
 
 
+def has_sizes_of_reference(config: GlammConfig) -> bool:
+    """Whether the reference's program can build this model: its code settles all sizes but those within LLaMA."""
+    fixed, released = (
+        (sizes.clip, sizes.region, sizes.sam, sizes.llm.hidden) for sizes in (config, GlammConfig.preset("glamm-7b"))
+    )
+    return fixed == released
+
+
 def _from_released(raw: dict[str, Any], name: str, clip_folder: Path | None) -> GlammConfig:
-    for key, value in _SETTLED.items():
-        if raw.get(key, value) != value:
-            raise CheckpointError(f"config.json: {key} is {raw[key]!r}, GLaMM has {value!r}")
-    heads = raw["num_attention_heads"]
-    if raw.get("num_key_value_heads", heads) != heads:
-        raise CheckpointError(f"config.json: num_key_value_heads is not num_attention_heads ({heads}), as in GLaMM")
-    if raw.get("num_level_reg_features", REGION_LEVELS) != REGION_LEVELS:
-        raise CheckpointError(f"config.json: num_level_reg_features is not {REGION_LEVELS}, as in GLaMM")
+    _check("config.json: ", raw, _SETTLED_RELEASED)
     released = GlammConfig.preset("glamm-7b")
     clip = _tower(raw, clip_folder, released.clip)
     return GlammConfig(
@@ -126,29 +138,33 @@ def _from_released(raw: dict[str, Any], name: str, clip_folder: Path | None) -> 
         clip=clip,
         region=dataclasses.replace(released.region, levels=_levels(clip), query_width=None),
         sam=dataclasses.replace(released.sam, prompt_dim=raw.get("out_dim", released.sam.prompt_dim)),
-        llm=_llm(raw),
+        llm=_llm("config.json: ", raw),
     )
 
 
 def _tower(raw: dict[str, Any], folder: Path | None, released: ClipConfig) -> ClipConfig:
-    select = raw.get("mm_vision_select_layer", released.select_layer)
+    select = raw.get(SELECT_KEY, released.select_layer)
     if folder is None:
         tower = str(raw["mm_vision_tower"])
         if tower.rstrip("/").rsplit("/", 1)[-1] != TOWER_NAME:
             raise CheckpointError(f"config.json: the CLIP tower {tower!r} is of unknown size; give it with --clip")
-        return dataclasses.replace(released, select_layer=_from_the_end(select, released.layers))
+        return dataclasses.replace(released, select_layer=_from_the_end(SELECT_KEY, select, released.layers))
     _json(folder / CONFIG_FILE)
     # A tower's config.json leaves out whatever equals the library's defaults, so the library has to read it.
-    sizes = CLIPVisionConfig.from_pretrained(folder, local_files_only=True)
-    if sizes.hidden_act != "quick_gelu":
-        raise CheckpointError(f"{folder}: hidden_act is {sizes.hidden_act!r}, GLaMM's CLIP has 'quick_gelu'")
+    try:
+        sizes = CLIPVisionConfig.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # transformers raises nothing narrower
+        raise CheckpointError(f"{folder / CONFIG_FILE} is of no CLIP: {' '.join(str(error).split())}") from error
+    _check(f"{folder / CONFIG_FILE}: ", sizes.to_dict(), _SETTLED_CLIP)
     fields = {ours: getattr(sizes, theirs) for ours, theirs in _CLIP_KEYS.items()}
-    return ClipConfig(**fields, select_layer=_from_the_end(select, fields["layers"]))
+    return ClipConfig(**fields, select_layer=_from_the_end(SELECT_KEY, select, fields["layers"]))
 
 
 def _from_sections(raw: dict[str, Any], name: str) -> GlammConfig:
+    _check("config.json: ", raw, _SETTLED_SECTIONS)
+    _check("config.json: clip.", raw["clip"], _SETTLED_CLIP)
     fields = {ours: raw["clip"][theirs] for ours, theirs in _CLIP_KEYS.items()}
-    clip = ClipConfig(**fields, select_layer=_from_the_end(raw["select_layer"], fields["layers"]))
+    clip = ClipConfig(**fields, select_layer=_from_the_end("select_layer", raw["select_layer"], fields["layers"]))
     sam = {ours: raw["sam"][theirs] for ours, theirs in _SAM_KEYS.items()} | _own(raw["sam"], SamConfig)
     region = _own(raw["region"], RegionConfig)
     if "levels" not in region:
@@ -156,7 +172,8 @@ def _from_sections(raw: dict[str, Any], name: str) -> GlammConfig:
     if raw["region"].get("query_dim", clip.width) != clip.width:
         region["query_width"] = raw["region"]["query_dim"]
     sam["global_attention"] = tuple(sam["global_attention"])
-    return GlammConfig(name=name, clip=clip, region=RegionConfig(**region), sam=SamConfig(**sam), llm=_llm(raw["llm"]))
+    llm = _llm("config.json: llm.", raw["llm"])
+    return GlammConfig(name=name, clip=clip, region=RegionConfig(**region), sam=SamConfig(**sam), llm=llm)
 
 
 def _own(section: dict[str, Any], kind: type[RegionConfig] | type[SamConfig]) -> dict[str, Any]:
@@ -176,13 +193,26 @@ def _unusual(sizes: RegionConfig | SamConfig) -> dict[str, Any]:
     }
 
 
-def _llm(raw: dict[str, Any]) -> LlmConfig:
+def _llm(place: str, raw: dict[str, Any]) -> LlmConfig:
+    # Newer files say there what older ones leave to rope_theta and rope_scaling.
+    rope = raw.get("rope_parameters") or {}
+    _check(f"{place}rope_parameters.", rope, {"rope_type": "default"})
+    _check(place, raw, _SETTLED_LLM | {"num_key_value_heads": raw["num_attention_heads"]})
     sizes = {ours: raw[theirs] for ours, theirs in _LLM_KEYS.items()}
-    return LlmConfig(**sizes, rope_base=raw.get("rope_theta", LlmConfig.rope_base))
+    return LlmConfig(**sizes, rope_base=rope.get("rope_theta", raw.get("rope_theta", LlmConfig.rope_base)))
 
 
-def _from_the_end(select: int, layers: int) -> int:
+def _check(place: str, raw: dict[str, Any], settled: dict[str, Any]) -> None:
+    for key, value in settled.items():
+        if raw.get(key, value) != value:
+            raise CheckpointError(f"{place}{key} is {raw[key]!r}; only {value!r} can be computed here, as in GLaMM")
+
+
+def _from_the_end(name: str, select: Any, layers: int) -> int:
     """A hidden state counted from either end, of the `layers` + 1 that a tower has → counted from the end."""
+    if not isinstance(select, int) or not -layers - 1 <= select <= layers:
+        has = f"the hidden states 0 to {layers}, or {-layers - 1} to -1 from the end"
+        raise CheckpointError(f"config.json: {name} is {select!r}, but a CLIP tower of {layers} layers has {has}")
     return select if select < 0 else select - layers - 1
 
 

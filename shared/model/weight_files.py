@@ -5,7 +5,6 @@ read with torch's weights-only unpickler, which builds tensors and runs nothing.
 """
 
 import json
-import pickle
 import re
 import zipfile
 from collections.abc import Callable, Iterator
@@ -26,11 +25,12 @@ FORMS = (("model", ".safetensors"), ("pytorch_model", ".bin"))
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a tensor lies: its file, its key there, and its shape."""
+    """Where a tensor lies: its file, its key there, its shape, and whether its numbers are fractions."""
 
     path: Path
     key: str
     shape: tuple[int, ...]
+    floating: bool
 
 
 def inventory(folder: Path, prefix: str = "") -> dict[str, Entry]:
@@ -42,10 +42,10 @@ def inventory(folder: Path, prefix: str = "") -> dict[str, Entry]:
     paths, mapped = _find(folder)
     entries: dict[str, Entry] = {}
     for path in paths:
-        for key, shape in shapes(path).items():
+        for key, entry in headers(path).items():
             if prefix + key in entries:
                 raise CheckpointError(f"{key} is in two shards: {entries[prefix + key].path} and {path}")
-            entries[prefix + key] = Entry(path, key, shape)
+            entries[prefix + key] = entry
     if mapped is not None:
         _compare(folder, mapped, {entry.key: entry.path.name for entry in entries.values()})
     return entries
@@ -64,12 +64,18 @@ def opened(path: Path) -> Iterator[Callable[[str], Tensor]]:
         yield _unpickled(path).__getitem__
 
 
-def shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """The shape of every tensor of the file, from its header alone."""
-    if path.suffix == ".safetensors":
-        with _safetensors(path) as file:
-            return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 - no mapping
-    return {key: tuple(tensor.shape) for key, tensor in _unpickled(path).items()}
+def headers(path: Path) -> dict[str, Entry]:
+    """What the file says of every tensor, without reading it."""
+    if path.suffix != ".safetensors":
+        tensors = _unpickled(path)
+        return {key: Entry(path, key, tuple(t.shape), t.is_floating_point()) for key, t in tensors.items()}
+    with _safetensors(path) as file:
+        slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 - no mapping
+        # The names of whole numbers begin with I and U; of fractions with F, or with BF.
+        return {
+            key: Entry(path, key, tuple(each.get_shape()), each.get_dtype().startswith(("F", "BF")))
+            for key, each in slices.items()
+        }
 
 
 @contextmanager
@@ -77,7 +83,7 @@ def _safetensors(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as file:
             yield file
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from error
 
 
@@ -85,8 +91,8 @@ def _unpickled(path: Path) -> dict[str, Tensor]:
     try:
         # Files from before torch 1.6 are no archives and cannot be mapped; they are read whole.
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).strip().split("\n")[0]
+    except Exception as error:  # a damaged pickle can raise anything
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise CheckpointError(f"{path} cannot be read as weights and nothing else: {reason}") from error
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} holds a {type(state).__name__} where a state_dict should be")

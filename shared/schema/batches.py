@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from shared.exports import Format
 from shared.priority import Priority
@@ -29,13 +30,19 @@ _MOST_BYTES = 1024
 
 def _short(value: str) -> str:
     if len(value.encode()) > _MOST_BYTES:
-        raise ValueError(f"it has more than {_MOST_BYTES:,} bytes in UTF-8")
+        raise PydanticCustomError(
+            "too_many_bytes", "it has more than {most} bytes in UTF-8", {"most": f"{_MOST_BYTES:,}"}
+        )
     return value
 
 
 def _of_short_key(value: str) -> str:
     _short(split(value)[1])
     return value
+
+
+def _one_of_two(names: str) -> PydanticCustomError:
+    return PydanticCustomError("one_of_two", "it has to name exactly one of {names}", {"names": names})
 
 
 CustomId = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[^\x00]*$"), AfterValidator(_short)]
@@ -54,7 +61,7 @@ class OnAnyImage(Request):
     @model_validator(mode="after")
     def _one_image(self) -> Self:
         if (self.image_id is None) == (self.s3_uri is None):
-            raise ValueError("exactly one of image_id and s3_uri says which image")
+            raise _one_of_two("image_id and s3_uri")
         return self
 
 
@@ -118,7 +125,7 @@ class BatchRequest(BatchOptions):
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if (self.image_ids is None) == (self.s3 is None):
-            raise ValueError("exactly one of image_ids and s3 says which images")
+            raise _one_of_two("image_ids and s3")
         return self
 
 

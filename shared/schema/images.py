@@ -46,6 +46,11 @@ class ExpectedUpload(Response):
 
     id: str
     stored: bool = Field(description="the image is there already: nothing is to be uploaded")
+    arrived: bool = Field(
+        False,
+        description="it was declared before, and bytes of that length are there, which nobody has checked yet: "
+        "they need not be uploaded again",
+    )
     upload: SignedRequest | None = Field(
         description="what to send, with the image as its body; null where it is stored"
     )

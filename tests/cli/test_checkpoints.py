@@ -40,6 +40,11 @@ def test_parity_shows_a_line_a_step(glamm: Glamm_) -> None:
     assert "loss.ce_loss" in lines[-1]
 
 
+def test_parity_says_what_its_errors_are(glamm: Glamm_) -> None:
+    _, out, _ = glamm("parity", "--help")
+    assert "the rel. error is that over the step's largest value" in " ".join(out.split())
+
+
 def test_parity_says_which_step_does_not_hold(glamm: Glamm_, golden: Path) -> None:
     record = load_file(golden / "record.safetensors")
     record["region_tokens"][0, 0] += 1
@@ -69,6 +74,10 @@ def test_an_unusable_folder_is_one_line(glamm: Glamm_, golden: Path, tmp_path: P
     one_line(glamm("parity", golden), "record.safetensors")
     (golden / "model.safetensors").write_bytes(b"")
     one_line(glamm("parity", golden), "model.safetensors")
+    sizes = (golden / "config.json").read_text()
+    (golden / "config.json").write_text(sizes.replace('"num_attention_heads": 4', '"num_attention_heads": 3'))
+    for command in (("parity", golden), ("convert", golden, tmp_path / "made")):
+        one_line(glamm(*command), "config.json", "width (64) is not a multiple of heads (3)")
     (golden / "config.json").write_text("[")
     one_line(glamm("parity", golden), "config.json")
     one_line(glamm("convert", golden, tmp_path / "made"), "config.json")
@@ -83,7 +92,9 @@ def test_convert_there_and_back(glamm: Glamm_, golden: Path, tmp_path: Path) -> 
     (golden / "tokenizer.json").write_text(stand_in_tokenizer.make(320))
     code, out, _ = glamm("convert", golden, tmp_path / "ours", "--dtype", "bfloat16")
     assert (code, out) == (0, f"{tmp_path / 'ours'} holds golden, 0.00 GiB\n")
-    assert glamm("convert", tmp_path / "ours", tmp_path / "back", "--to-reference")[0] == 0
+    code, out, _ = glamm("convert", tmp_path / "ours", tmp_path / "back", "--to-reference")
+    assert code == 0
+    assert "cannot start from it: the program builds the released sizes alone." in out
     expected = load_file(golden / "model.safetensors")
     for key, tensor in load_file(tmp_path / "back" / "model.safetensors").items():
         torch.testing.assert_close(tensor.float(), expected[key].bfloat16().float(), atol=1e-2, rtol=1e-2)
@@ -117,6 +128,10 @@ def test_init_says_what_it_cannot_do(glamm: Glamm_, tmp_path: Path) -> None:
     (tmp_path / "small.json").write_text('{"clip": 3}')
     one_line(glamm("init", made, "--config", tmp_path / "small.json", "--random"), "small.json", "clip")
     (tmp_path / "small.json").write_text(TINY.to_json().replace('"heads": 2', '"heads": 5'))
+    one_line(
+        glamm("init", made, "--config", tmp_path / "small.json", "--random"), "--config: ", "multiple of heads (5)"
+    )
+    (tmp_path / "small.json").write_text(TINY.to_json().replace('"width": 64', '"width": 96'))
     one_line(
         glamm("init", made, "--config", tmp_path / "small.json", "--random", "--device", "cpu"), "--config: ", "vision"
     )

@@ -32,7 +32,8 @@ def test_a_key_is_made_used_and_revoked(command, service, picture):
     assert refused.code == 2
     assert "admin" in refused.err
     listed = command("keys", "list", "--data", service.data)
-    assert "laptop" in listed.out
+    (row,) = (line for line in listed.out.splitlines() if "laptop" in line)
+    assert row.split()[0] == key["id"]
     assert key["secret"] not in listed.out
     revoked = command("keys", "revoke", "--data", service.data, key["id"], "--json")
     assert (revoked.code, json.loads(revoked.out)["id"]) == (0, key["id"])
@@ -97,4 +98,6 @@ def test_a_gateway_that_others_can_reach_wants_a_key_first(settings_environment)
         check=False,
     )
     assert ended.returncode == 2
-    assert ended.stderr.splitlines()[-1].startswith("GLAMM_GATEWAY_HOST: 0.0.0.0")
+    line = json.loads(ended.stderr.splitlines()[-1])
+    assert (line["event"], line["field"]) == ("process.not_started", "GLAMM_GATEWAY_HOST")
+    assert "glamm keys bootstrap" in line["remedy"]

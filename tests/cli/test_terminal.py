@@ -105,3 +105,10 @@ def test_timings_count_the_starts_that_completed(job):
 def test_a_problem_is_one_line_with_its_field_and_remedy():
     error = InvalidInput("prompt", "The prompt\nis empty.", "Leave it out.")
     assert terminal.problem_line(error.to_problem()) == "prompt: The prompt is empty. Leave it out."
+
+
+def test_a_problem_that_begins_with_its_field_names_it_once():
+    error = InvalidInput("n", "n is below 0.", "Send 0 or more.")
+    assert terminal.problem_line(error.to_problem()) == "n is below 0. Send 0 or more."
+    error = InvalidInput("n", "none is there.", "Send one.")
+    assert terminal.problem_line(error.to_problem()) == "n: none is there. Send one."

@@ -18,10 +18,7 @@ NOWHERE = "01900000-0000-7000-8000-000000000000"
 
 
 @pytest.fixture
-def webhooks(
-    command: Callable[..., Run], gateway: Played, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Run]:
-    monkeypatch.setenv("COLUMNS", "120")  # a row of a table is a line then
+def webhooks(command: Callable[..., Run], gateway: Played, tmp_path: Path) -> Callable[..., Run]:
     return lambda name, *arguments: command("webhooks", name, "--url", gateway.url, "--data", tmp_path, *arguments)
 
 

@@ -1,5 +1,6 @@
 """The supervisor over small processes: order, restarts, and an end without leftovers."""
 
+import json
 import os
 import signal
 import sys
@@ -117,6 +118,15 @@ def test_a_process_that_ends_while_it_starts_is_an_error_with_its_last_words(
     assert caught.value.remedy == f"Read {tmp_path / 'broken.log'}."
     supervisor.stop()
     assert not processes_of(tmp_path)
+
+
+def test_of_an_event_its_error_and_remedy_are_told(supervisor: Supervisor, tmp_path: Path) -> None:
+    event = {"event": "process.not_started", "error": "There is no such thing.", "remedy": "Name another."}
+    broken = Script("broken", tmp_path, f"raise SystemExit({json.dumps(event)!r})")
+    with pytest.raises(StartError) as caught:
+        supervisor.start(broken)
+    told = "Its log ends with: There is no such thing. Name another."
+    assert caught.value.detail == f"broken did not start: it ended with code 1. {told}"
 
 
 def test_a_supervisor_that_stops_does_not_start_again_what_ended(

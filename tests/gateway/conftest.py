@@ -228,7 +228,7 @@ class Process:
                 await asyncio.sleep(0.02)
 
     async def url(self) -> str:
-        return (await self.logged("ready"))["url"]
+        return (await self.logged("process.ready"))["url"]
 
     async def ended(self) -> int:
         return await asyncio.to_thread(self.popen.wait, PATIENCE)

@@ -226,6 +226,36 @@ async def test_a_form_must_bring_one_image_and_known_fields(refused, png) -> Non
     await refused("POST", "/jobs", 422, "boxes", files={"image": file}, data={"task": "gcg", "boxes": "[[1, 2"})
 
 
+@pytest.mark.parametrize("with_image", [True, False])
+async def test_a_field_of_a_form_that_is_too_long_is_named_whatever_else_the_form_brings(
+    refused, png, with_image: bool
+) -> None:
+    image = {"image": ("a.png", png, "image/png")} if with_image else {}
+    field = {"prompt": (None, "a" * 1_500_000)}
+    for method, path in (("POST", "/jobs"), ("PUT", "/jobs/0198c0de-0000-7000-8000-000000000000"), ("POST", "/images")):
+        problem = await refused(method, path, 413, "prompt", files={"task": (None, "gcg"), **field, **image})
+        assert problem.detail == "The form's field 'prompt' has more than 1,048,576 bytes."
+        assert problem.remedy == "Send at most 1,048,576 bytes of text in a field."
+
+
+async def test_a_form_that_is_too_long_as_a_whole_is_refused_as_that(refused) -> None:
+    parts = {f"prompt {n}": (None, "a" * 1_000_000) for n in range(3)}
+    problem = await refused("POST", "/jobs", 413, "body", files=parts)
+    assert problem.detail == "The form has more than 2,048,576 bytes."
+    assert problem.remedy == "Send an image of at most 1,000,000 bytes, and no more than 1,048,576 bytes besides."
+
+
+async def test_the_file_of_a_form_that_is_too_long_is_named(refused) -> None:
+    for name in ("image", "picture"):
+        await refused("POST", "/jobs", 413, name, files={name: ("a.png", b"a" * 1_000_001, "image/png")})
+
+
+async def test_a_form_of_many_fields_is_told_how_many_there_may_be(refused, png) -> None:
+    fields = {f"field {n}": (None, "a") for n in range(13)}
+    problem = await refused("POST", "/jobs", 422, "body", files={"image": ("a.png", png, "image/png"), **fields})
+    assert "at most 12 fields" in (problem.remedy or "")
+
+
 @pytest.mark.parametrize(
     ("content_type", "body"),
     [

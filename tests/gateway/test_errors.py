@@ -28,8 +28,8 @@ async def test_an_unforeseen_error_tells_the_log_everything_and_the_client_nothi
     assert answer.headers["content-type"] == "application/problem+json"
     assert "images" not in answer.text
     error, line = log_lines
-    assert (error["event"], error["log_level"], error["exc_info"]) == ("unexpected error", "error", True)
-    assert (line["event"], line["status"]) == ("request", 500)
+    assert (error["event"], error["log_level"], error["exc_info"]) == ("request.failed", "error", True)
+    assert (line["event"], line["status"]) == ("request.answered", 500)
     assert answer.headers["X-Request-ID"] == "my-1"
 
 
@@ -39,7 +39,7 @@ async def test_each_request_writes_one_line(api, log_lines, png) -> None:
     assert {
         key: line[key] for key in ("event", "log_level", "method", "path", "status", "received", "sent", "client")
     } == {
-        "event": "request",
+        "event": "request.answered",
         "log_level": "info",
         "method": "POST",
         "path": "/images",

@@ -111,6 +111,11 @@ async def test_what_one_owner_has_is_not_there_for_another(use: Use, png: bytes,
     ):
         answer = await bob.request(method, path, json=body)
         assert (method, path, answer.status_code) == (method, path, 404)
+        # To the letter as what is nobody's.
+        thing = path.split("/")[2]
+        nowhere = "0" * 64 if thing == image else NOWHERE
+        unknown = await bob.request(method, path.replace(thing, str(nowhere)), json=body)
+        assert answer.text == unknown.text.replace(str(nowhere), thing)
     for path in ("/jobs", "/conversations"):
         answer = await bob.post(path, json={"image_id": image} | ({"task": "gcg"} if path == "/jobs" else {}))
         assert (answer.status_code, answer.json()["field"]) == (422, "image_id")

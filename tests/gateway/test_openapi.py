@@ -95,7 +95,7 @@ def test_problems_are_problem_json_with_an_example(document) -> None:
         if where.split()[2] >= "4" and where.split()[2] != "request":
             assert where.endswith("application/problem+json"), where
             assert content["schema"] == {"$ref": "#/components/schemas/Problem"}
-            assert content["example"]["remedy"] or content["example"]["type"].endswith("not-found")
+            assert content["example"]["remedy"], where
 
 
 def test_every_example_fits_its_schema(document) -> None:
@@ -109,6 +109,12 @@ def test_every_example_fits_its_schema(document) -> None:
             assert not faults, (where, faults)
             checked += 1
     assert checked >= 20
+
+
+def test_every_answer_that_is_no_picture_has_an_example(document) -> None:
+    for where, content in contents(document):
+        answered = where.split()[2].isdecimal() and not where.endswith("image/png")
+        assert not answered or "example" in content, where
 
 
 def test_what_can_be_sent_again_is_described_as_that(document) -> None:

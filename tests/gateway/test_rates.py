@@ -109,7 +109,7 @@ def stopped(server: RedisServer) -> Iterator[None]:
 
 async def test_one_request_at_a_time_waits_for_a_broker_that_says_nothing(tmp_path: Path, log_lines) -> None:
     def waited() -> int:
-        return sum(line["event"] == "requests counted by this process alone" for line in log_lines)
+        return sum(line["event"] == "requests.counted_alone" for line in log_lines)
 
     clock, (silent, back) = Clock(), (UUID(int=1), UUID(int=2))
     with RedisServer.broker(tmp_path) as server:
@@ -169,4 +169,4 @@ async def test_without_its_broker_a_gateway_counts_by_itself(settings, backstage
         httpx.AsyncClient(transport=transport, base_url="http://g", headers=headers) as api,
     ):
         assert [(await api.get(NOTHING)).status_code for _ in range(3)] == [404, 404, 429]
-    assert sum(line["event"] == "requests counted by this process alone" for line in log_lines) == 1
+    assert sum(line["event"] == "requests.counted_alone" for line in log_lines) == 1

@@ -68,7 +68,7 @@ async def test_a_caller_that_hangs_up_leaves_nothing(start, backstage, png) -> N
     with connect(await process.url()) as connection:
         head = f"POST /images HTTP/1.1\r\nHost: g\r\nContent-Type: image/png\r\nContent-Length: {len(png)}\r\n\r\n"
         connection.sendall(head.encode() + png[:-10])
-    await process.logged("request", path="/images")
+    await process.logged("request.answered", path="/images")
     assert not [line for line in process.lines if line["level"] in ("error", "critical")]
     contents = backstage.contents()
     assert (contents.objects, contents.images) == ((), 0)
@@ -87,9 +87,10 @@ async def test_sigterm_answers_those_who_wait_and_ends_cleanly(start, png) -> No
             answers = await asyncio.gather(*polls)
     assert [(answer.status_code, answer.json()["state"]) for answer in answers] == [(200, "queued")] * 3
     assert await process.ended() == 0
-    await process.logged("job queued", job_id=job["id"], image_id=job["image"]["id"], task="gcg")
-    await process.logged("request", job_id=job["id"], method="GET", status=200)
-    assert [line["event"] for line in process.lines if line["event"] in ("ready", "stopping")] == ["ready", "stopping"]
+    await process.logged("job.queued", job_id=job["id"], image_id=job["image"]["id"], task="gcg")
+    await process.logged("request.answered", job_id=job["id"], method="GET", status=200)
+    of_process = [line["event"] for line in process.lines if line["event"].startswith("process.")]
+    assert of_process == ["process.ready", "process.stopping"]
 
 
 async def test_a_taken_port_is_a_line_in_the_log_and_a_failed_start(start) -> None:
@@ -97,4 +98,4 @@ async def test_a_taken_port_is_a_line_in_the_log_and_a_failed_start(start) -> No
         process = start(GLAMM_GATEWAY_PORT=str(taken.getsockname()[1]))
         assert await process.ended() != 0
     assert any("address already in use" in line["event"] for line in process.lines)
-    assert not any(line["event"] == "ready" for line in process.lines)
+    assert not any(line["event"] == "process.ready" for line in process.lines)

@@ -138,7 +138,7 @@ async def test_why_a_job_failed_is_told(api, backstage: Backstage, png: bytes) -
     with backstage.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE jobs SET expires_at = now()")
     with backstage.engine.begin() as connection:
-        assert jobs.expire(connection) == 1
+        assert jobs.expire(connection) == [UUID(job["id"])]
     (told,) = (await api.get(f"/webhooks/{made['id']}/deliveries")).json()["deliveries"]
     assert told["payload"]["data"]["error"] == (await api.get(f"/jobs/{job['id']}")).json()["error"]
 

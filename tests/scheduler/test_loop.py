@@ -3,10 +3,14 @@
 import threading
 
 import pytest
+from sqlalchemy import Engine, text
+from structlog.testing import capture_logs
 
 from services.scheduler.loop import Scheduler
 from shared import health
 from shared.settings import Settings
+from tests.batches import Batches
+from tests.scheduler.conftest import until
 
 
 class Gone:
@@ -20,3 +24,28 @@ def test_a_scheduler_ends_with_what_works_beside_it(settings: Settings) -> None:
         Scheduler(settings, "test", beside=[Gone()]).run()
     assert "exporter" not in [thread.name for thread in threading.enumerate()]
     assert "test (" not in " ".join(health.ailments("scheduler"))
+
+
+@pytest.mark.usefixtures("objects")
+def test_the_log_names_each_job_that_is_admitted_or_expires(
+    settings: Settings, engine: Engine, batches: Batches
+) -> None:
+    batch_id = batches.add()
+    admitted, late = batches.queue(batch_id), batches.queue(batch_id)
+    with engine.begin() as conn:
+        conn.execute(text("UPDATE jobs SET expires_at = now() WHERE id = :id"), {"id": late})
+    scheduler = Scheduler(settings, "test")
+    running = threading.Thread(target=scheduler.run)
+
+    def told(event: str) -> list[tuple[str, str]]:
+        return [(line["log_level"], line["job_id"]) for line in list(lines) if line["event"] == event]
+
+    with capture_logs() as lines:
+        running.start()
+        try:
+            until(lambda: bool(told("job.admitted")))
+        finally:
+            scheduler.stop()
+            running.join()
+    assert told("job.expired") == [("info", str(late))]
+    assert told("job.admitted") == [("debug", str(admitted))]

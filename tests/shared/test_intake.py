@@ -236,3 +236,4 @@ def test_an_object_that_is_not_given_out_is_the_jobs_fault_and_no_outage(storeho
     with pytest.raises(NotFound) as refused:
         storehouse.take_in(Source(storehouse.objects.of("there-is-no-such-bucket"), "a.png", "s3_uri"))
     assert "a.png" in refused.value.detail
+    assert (refused.value.field, bool(refused.value.remedy)) == ("s3_uri", True)

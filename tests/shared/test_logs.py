@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -54,8 +55,8 @@ def test_every_event_is_a_line_of_json() -> None:
         ("error", "failed"),
         ("info", "started"),
         ("warning", "<string>:19: UserWarning: old"),
-        ("critical", "uncaught exception in thread beat"),
-        ("critical", "uncaught exception"),
+        ("critical", "exception.uncaught"),
+        ("critical", "exception.uncaught"),
     ]
     assert {line["process"] for line in lines} == {"worker-vision"}
     assert all(line["timestamp"].endswith("Z") and line["pid"] and line["logger"] for line in lines)
@@ -63,12 +64,23 @@ def test_every_event_is_a_line_of_json() -> None:
     job = {"job_id": "00000000-0000-0000-0000-000000000007", "stage": "vision"}
     assert [job.items() <= line.items() for line in lines] == [False, True, True, False, False, False, False]
     assert "ValueError: secretless" in lines[2]["exception"]
+    assert (lines[-2]["of_thread"], "ZeroDivisionError" in lines[-2]["exception"]) == ("beat", True)
     assert "RuntimeError: the end" in lines[-1]["exception"]
+
+
+def test_every_event_is_called_alike() -> None:
+    """noun.verb, so that whoever reads the log can tell events from libraries' messages, and guess their names."""
+    called = re.compile(r"\blog\.(?:debug|info|warning|error|exception|critical)\(\s*\"([^\"]*)\"")
+    root = Path(__file__).parents[2]
+    sources = [path for folder in ("services", "shared", "workers") for path in (root / folder).rglob("*.py")]
+    events = {event for path in sources for event in called.findall(path.read_text())}
+    assert len(events) > 50
+    assert [event for event in sorted(events) if not re.fullmatch(r"[a-z]+(_[a-z]+)*\.[a-z]+(_[a-z]+)*", event)] == []
 
 
 def test_the_level_is_a_setting() -> None:
     events = [json.loads(line)["event"] for line in run(GLAMM_LOG_FORMAT="json", GLAMM_LOG_LEVEL="ERROR")]
-    assert events == ["failed", "uncaught exception in thread beat", "uncaught exception"]
+    assert events == ["failed", "exception.uncaught", "exception.uncaught"]
 
 
 def test_the_console_form_shows_errors_without_their_variables() -> None:

@@ -1,5 +1,6 @@
 """Settings come from the environment, and a wrong one is told in a line."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -103,11 +104,19 @@ def refusal(*arguments: str, **environment: str) -> str:
     return done.stderr
 
 
-def test_a_process_with_wrong_settings_says_so_in_one_line_without_the_value() -> None:
-    reads_settings = "from shared.settings import settings_or_exit; settings_or_exit()"
-    told = refusal("-c", reads_settings, GLAMM_DATABASE_URL="mysql://user:hunter2@db/glamm")
+@pytest.mark.parametrize("log_format", ["console", "json", "", "pretty"])
+def test_a_process_with_wrong_settings_says_so_in_one_line_without_the_value(log_format: str) -> None:
+    wrong = {"GLAMM_DATABASE_URL": "mysql://user:hunter2@db/glamm", "GLAMM_LOG_FORMAT": log_format}
+    told = refusal("-c", "from shared.starting import begin; begin('test')", **wrong)
     assert "GLAMM_DATABASE_URL" in told
     assert "hunter2" not in told
+    if log_format == "console":
+        assert told.startswith("cannot start: Invalid settings: GLAMM_DATABASE_URL: ")
+        assert "Correct or unset GLAMM_DATABASE_URL" in told
+    else:
+        line = json.loads(told)
+        assert (line["event"], line["level"], line["process"]) == ("process.not_started", "critical", "test")
+        assert (line["field"], line["remedy"][:16]) == ("GLAMM_DATABASE_URL", "Correct or unset")
 
 
 def test_a_process_that_is_to_read_what_is_no_bucket_says_so_in_one_line() -> None:

@@ -47,11 +47,11 @@ def zygote() -> Iterator[Zygote]:
 
 @pytest.fixture
 def worker(place: Place, settings_environment: dict[str, str], zygote: Zygote, tmp_path: Path) -> Iterator[StartWorker]:
-    """`worker("llm", max_new_tokens=9)`: a worker process for these stages; `until` it has logged "ready"."""
+    """`worker("llm", max_new_tokens=9)`: a worker process for these stages; `until` it has logged "process.ready"."""
     started: list[Worker] = []
 
     def start(
-        stages: str = "vision,llm,pixel", until: str = "ready", program: str = "worker", **settings: object
+        stages: str = "vision,llm,pixel", until: str = "process.ready", program: str = "worker", **settings: object
     ) -> Worker:
         shared = {
             "checkpoint": place.settings.checkpoint,

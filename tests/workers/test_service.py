@@ -242,7 +242,7 @@ def test_wrong_arguments_are_explained(arguments: list[str], said: str) -> None:
     [({"checkpoint": "/nonexistent"}, "/nonexistent is no checkpoint"), ({"device": "cuda:77"}, "GLAMM_DEVICE")],
 )
 def test_a_worker_that_cannot_start_says_why(worker: StartWorker, setting: dict[str, str], said: str) -> None:
-    hopeless = worker("pixel", until="cannot start", **setting)
+    hopeless = worker("pixel", until="process.not_started", **setting)
     assert hopeless.wait() == 2
     log = hopeless.log.read_text()
     assert said in log

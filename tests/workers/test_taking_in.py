@@ -88,7 +88,7 @@ def test_images_of_a_bucket_and_uploads_become_images(place: Place, worker: Star
     assert first.source == f"s3://{bucket}/a/1.png"
     assert photos.get("a/1.png") == picture, "what others keep in their bucket stays there"
     assert not place.objects.exists(upload_key_of(uploaded, LOCAL_OWNER))
-    for view, field in ((broken, "s3_uri"), (boxed_job, "boxes[0]"), (missing, None), (shut, "s3_uri")):
+    for view, field in ((broken, "s3_uri"), (boxed_job, "boxes[0]"), (missing, "s3_uri"), (shut, "s3_uri")):
         assert view.state is State.FAILED
         assert view.error is not None
         assert (view.error.problem.field, view.error.attempt) == (field, 1)

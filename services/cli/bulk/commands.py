@@ -34,7 +34,7 @@ BatchId = Annotated[UUID, typer.Argument(metavar="BATCH", help="As `glamm submit
 def submit(
     sources: Annotated[
         list[str],
-        typer.Argument(metavar="SOURCE...", help="A folder, image files, one manifest.jsonl, or s3://BUCKET/PREFIX."),
+        typer.Argument(metavar="SOURCE", help="A folder, image files, one manifest.jsonl, or s3://BUCKET/PREFIX."),
     ],
     url: Url = None,
     api_key: ApiKey = None,
@@ -124,7 +124,7 @@ def ps(
 
     from services.cli.bulk import listing
 
-    Console().print(listing.table_of_batches(found))
+    listing.of_batches(found).show(Console())
 
 
 @app.command()
@@ -136,7 +136,10 @@ def jobs(
     url: Url = None,
     api_key: ApiKey = None,
     data: Data = UP_DATA,
-    state: Annotated[list[State] | None, typer.Option(help="In this state. Repeatable, for any of several.")] = None,
+    state: Annotated[
+        list[State] | None,
+        typer.Option(metavar="STATE", help=f"{', '.join(State)}. Repeatable, for any of several."),
+    ] = None,
     task: Annotated[Task | None, typer.Option(help="Of this task.")] = None,
     image: Annotated[str | None, typer.Option(metavar="ID", help="On this image. Without BATCH.")] = None,
     custom_id: Annotated[str | None, typer.Option(help="The one of BATCH that you call so.")] = None,
@@ -166,19 +169,19 @@ def jobs(
     with locate.client(url, api_key, data) as client:
         if batch_id is None:
             own = list(islice(client.jobs(state=states, task=task, image_id=image, limit=a_page), limit + 1))
-            found, table = own, listing.table_of_all(own[:limit])
+            found, listed = own, listing.of_all(own[:limit])
         else:
             failed_by = None if error is None else listing.error_type(error, client.batch(batch_id).problems)
             wanted = client.batch_jobs(
                 batch_id, state=states, task=task, custom_id=custom_id, error_type=failed_by, limit=a_page
             )
             its = list(islice(wanted, limit + 1))
-            found, table = its, listing.table(its[:limit])
+            found, listed = its, listing.of_batch(its[:limit])
     if as_json:
         for job in found[:limit]:
             print(job.model_dump_json())
     else:
-        Console().print(table)
+        listed.show(Console())
     if len(found) > limit:
         say(Console(stderr=True), f"There are more than {limit:,}: --limit shows more of them.", style="yellow")
 
@@ -326,6 +329,7 @@ def _print_batch(batch: "schema.Batch", as_json: bool) -> None:
     from rich.console import Console
 
     from services.cli.bulk import watching
+    from services.cli.lists import show_table
     from services.cli.terminal import say
 
     if as_json:
@@ -334,4 +338,4 @@ def _print_batch(batch: "schema.Batch", as_json: bool) -> None:
     out = Console()
     say(out, f"{batch.id} {watching.line(batch)}")
     if (faults := watching.faults(batch)) is not None:
-        out.print(faults)
+        show_table(faults, out)

@@ -1,9 +1,11 @@
 """`glamm results`: what came of a batch, as files that appear when they are whole."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+from uuid import UUID
 
 from rich.console import Console
 
@@ -32,6 +34,8 @@ def _lines(client: GlammClient, batch: schema.Batch, out: Path, err: Console) ->
         (out / "results.jsonl", client.results(batch.id), batch.counts[State.SUCCEEDED]),
         (out / "errors.jsonl", client.errors(batch.id), undone),
     )
+    for path, _, _ in parts:
+        _require_its_own(client, batch, path)
     with bars(err) as progress:
         for path, lines, count in parts:
             row = progress.add_task(path.name, total=count, state="")
@@ -40,6 +44,34 @@ def _lines(client: GlammClient, batch: schema.Batch, out: Path, err: Console) ->
                     file.write(line + b"\n")
                     progress.advance(row)
     return [path for path, _, _ in parts]
+
+
+def _require_its_own(client: GlammClient, batch: schema.Batch, path: Path) -> None:
+    """Raises InvalidInput for a file that holds something else than an earlier state of the batch."""
+    if not _is_of(client, batch, path):
+        raise InvalidInput(
+            "--out",
+            f"{path} is there, and does not come from the batch {batch.id}.",
+            "Choose another folder, or move the file.",
+        )
+
+
+def _is_of(client: GlammClient, batch: schema.Batch, path: Path) -> bool:
+    """By the first job in it; what names none, but is in the form of such files, could be fetched once more."""
+    try:
+        with path.open("rb") as lines:
+            ids = (json.loads(line)["id"] for line in lines)
+            first = next((UUID(job_id) for job_id in ids if job_id is not None), None)
+    except FileNotFoundError:
+        return True
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return False
+    try:
+        return first is None or client.job(first).links.batch == batch.links.self
+    except Refused as error:
+        if error.problem.status != 404:
+            raise
+        return False
 
 
 def _export(client: GlammClient, batch: schema.Batch, form: exports.Format, out: Path, err: Console) -> Path:

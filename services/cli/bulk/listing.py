@@ -2,16 +2,16 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 
-from rich.table import Column, Table
 from rich.text import Text
 
 from services.cli.bulk import watching
+from services.cli.lists import Listing, moment
 from shared import schema
 from shared.errors import PROBLEM_TYPE, InvalidInput
 from shared.priority import Priority
 
+_OUTCOME = ("task", "state", "why")
 _TYPE = re.compile(f"(?:{PROBLEM_TYPE})?([a-z0-9-]+)")
 
 
@@ -34,40 +34,31 @@ def error_type(error: str, problems: Sequence[schema.BatchProblem]) -> str:
     )
 
 
-def table(jobs: Iterable[schema.BatchJob]) -> Table:
-    shown = Table("line", _whole("id"), "custom_id", "task", _whole("state"), "why", box=None)
-    for job in jobs:
-        shown.add_row(f"{job.line:,}", str(job.id), Text(job.custom_id or ""), *_outcome(job))
-    return shown
+def of_batch(jobs: Iterable[schema.BatchJob]) -> Listing:
+    rows = [(f"{job.line:,}", str(job.id), job.custom_id or "", *_outcome(job)) for job in jobs]
+    return Listing(("line", "id", "custom_id", *_OUTCOME), rows)
 
 
-def table_of_batches(batches: Iterable[schema.Batch]) -> Table:
-    shown = Table(_whole("id"), "name", Column("made", overflow="fold"), Column("how far", min_width=24), box=None)
-    for batch in batches:
-        far = watching.line(batch) if batch.priority is Priority.BULK else f"{batch.priority}, {watching.line(batch)}"
-        shown.add_row(str(batch.id), Text(batch.name), _time(batch.created_at), far)
-    return shown
-
-
-def table_of_all(jobs: Iterable[schema.JobSummary]) -> Table:
+def of_all(jobs: Iterable[schema.JobSummary]) -> Listing:
     """With what each is part of."""
-    shown = Table(_whole("id"), Column("made", overflow="fold"), "part of", "task", _whole("state"), "why", box=None)
-    for job in jobs:
-        whole = "batch" if job.links.batch else f"turn {job.turn}" if job.turn else ""
-        shown.add_row(str(job.id), _time(job.created_at), whole, *_outcome(job))
-    return shown
+
+    def whole(job: schema.JobSummary) -> str:
+        return "batch" if job.links.batch else f"turn {job.turn}" if job.turn else ""
+
+    rows = [(str(job.id), moment(job.created_at), whole(job), *_outcome(job)) for job in jobs]
+    return Listing(("id", "made", "part of", *_OUTCOME), rows)
 
 
-def _outcome(job: schema.BatchJob | schema.JobSummary) -> tuple[str, Text, Text]:
+def of_batches(batches: Iterable[schema.Batch]) -> Listing:
+    def far(batch: schema.Batch) -> str:
+        line = watching.line(batch)
+        return line if batch.priority is Priority.BULK else f"{batch.priority}, {line}"
+
+    rows = [(str(batch.id), batch.name, moment(batch.created_at), far(batch)) for batch in batches]
+    return Listing(("id", "name", "made", "how far"), rows)
+
+
+def _outcome(job: schema.BatchJob | schema.JobSummary) -> tuple[str, Text, str]:
     """Its task, its state, and why it failed."""
     state = Text(job.state.value, style=watching.STYLES.get(job.state, ""))
-    return job.task.value, state, Text(job.error.detail if job.error else "")
-
-
-def _time(moment: datetime) -> str:
-    return f"{moment.astimezone():%Y-%m-%d %H:%M}"
-
-
-def _whole(name: str) -> Column:
-    """For what is useless in parts; the other columns make room."""
-    return Column(name, no_wrap=True)
+    return job.task.value, state, job.error.detail if job.error else ""

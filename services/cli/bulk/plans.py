@@ -98,6 +98,7 @@ class OwnManifest:
                 yield raw
                 continue
             del told["file"]
+            told.pop("image_id", None)  # a null, which would stand in the way of the file's
             yield b"" if file not in ids else _json({"image_id": ids[file], **told})
 
     def name(self, line: int) -> str:
@@ -115,6 +116,11 @@ class OwnManifest:
         """Relative to the manifest's folder. None for what names no file: its line is for the service to judge."""
         if told is None or "file" not in told:
             return None
+        for other in ("image_id", "s3_uri"):
+            if told.get(other) is not None:
+                raise InvalidInput(
+                    f"line {number}: file", f"The line names an image by {other}, too.", "Leave one of them out."
+                )
         name = told["file"]
         if not isinstance(name, str) or not name or "\0" in name:
             raise InvalidInput(f"line {number}: file", "It is no file's name.", "Name an image file, or leave it out.")

@@ -101,7 +101,7 @@ def submit(
     ends: dict[Path, Stored | Broken] = {}
     sent, detour = set[Path](), False
     for forget in (_named, _all, None):
-        # Lines whose images are not there would be left out, and nobody would repair that.
+        # Lines whose images are not there would be left out, and nobody would repair that: so the service is asked.
         trusting = options.on_invalid == "reject"
         upload = Upload(target.client, ledger, service, judged=plan.has_boxes, trusting=trusting)
         for end in upload.run(plan.files):

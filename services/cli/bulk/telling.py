@@ -14,6 +14,7 @@ from services.cli.client import Refused
 from services.cli.progress import bars
 from services.cli.terminal import plural, say
 from shared import schema
+from shared.errors import InvalidInput
 
 _MOST_LINES = 20
 """Of a refused manifest, that are told of one by one."""
@@ -23,10 +24,14 @@ def submit_aloud(
     target: Target, plan: Plan | InBucket, options: Options, ledger: Ledger, err: Console, *, again: bool
 ) -> Submitted:
     """`submit`, or `submit_in_bucket`, with all that there is to say about it on `err`."""
-    if isinstance(plan, InBucket):
-        done = submit_in_bucket(target, plan, options, ledger, again=again)
-    else:
-        done = _submit_files(target, plan, options, ledger, err, again)
+    try:
+        if isinstance(plan, InBucket):
+            done = submit_in_bucket(target, plan, options, ledger, again=again)
+        else:
+            done = _submit_files(target, plan, options, ledger, err, again)
+    except KeyboardInterrupt:
+        say(err, "Interrupted: the same command goes on from here.")
+        raise
     for fault in done.broken:
         say(err, f"✗ {fault.path}: {fault.fault}", style="red")
     _tell(done, err)
@@ -58,8 +63,10 @@ def _submit_files(target: Target, plan: Plan, options: Options, ledger: Ledger, 
         try:
             return submit(target, plan, options, ledger, again=again, seen=seen)
         except Refused as error:
+            if not error.problem.lines:
+                raise
             _tell_lines(error, plan, err)
-            raise
+            raise _in_words_of_the_command(error) from error
 
 
 def _tell(done: Submitted, err: Console) -> None:
@@ -83,3 +90,9 @@ def _tell_lines(error: Refused, plan: Plan, err: Console) -> None:
     for line in error.problem.lines[:_MOST_LINES]:
         field = f"{line['field']}: " if line["field"] else ""
         say(err, f"✗ {plan.name(line['line'])}: {field}{line['detail']}", style="red")
+
+
+def _in_words_of_the_command(error: Refused) -> InvalidInput:
+    """Beneath the lines that were told."""
+    remedy = f"{error.problem.lines[0]['remedy']} Or leave it out with --on-invalid skip."
+    return InvalidInput("SOURCE", "What is marked ✗ cannot be submitted, so nothing was.", remedy)

@@ -191,15 +191,19 @@ class Upload:
                 yield from self._take(_Sent(refused, Broken(refused.file.path, problem_line(error.to_problem()))))
                 continue
             for looked, one in zip(wanted, expected, strict=True):
-                if one.upload is None:
+                if one.upload is None or (one.arrived and not self._is_to_be_judged(looked)):
                     yield from self._take(_Sent(looked, Stored(looked.file.path, one.id, sent=False)))
                 else:
-                    crew.do(partial(self._send, looked, one.upload), urgent=True)
+                    crew.do(partial(self._send, looked, one.upload, one.arrived), urgent=True)
             return
 
-    def _send(self, looked: Looked, upload: schema.SignedRequest) -> _Sent | _Unsent:
-        """On a thread of the crew."""
+    def _send(self, looked: Looked, upload: schema.SignedRequest, arrived: bool) -> _Sent | _Unsent:
+        """On a thread of the crew. arrived: it is sent only where what lies there is not right."""
         path, image_id = looked.file.path, looked.picture.sha256
+        if arrived:
+            judged = self._judge(looked)
+            if isinstance(judged, _Sent) and isinstance(judged.end, Stored):
+                return judged
         try:
             data = path.read_bytes()
         except OSError as error:
@@ -208,7 +212,7 @@ class Upload:
             return _Unsent(looked, Broken(path, "It has changed while it was submitted."))
         try:
             self.road.send(data, upload)
-            if self._judged or looked.large:
+            if self._is_to_be_judged(looked):
                 self._client.image(image_id)
         except Refused as error:
             if error.problem.status == _NO_MORE:
@@ -217,6 +221,9 @@ class Upload:
                 raise
             return _Sent(looked, Broken(path, problem_line(error.to_problem())))
         return _Sent(looked, Stored(path, image_id, sent=True))
+
+    def _is_to_be_judged(self, looked: Looked) -> bool:
+        return self._judged or looked.large
 
     def _judge(self, looked: Looked) -> Looked | _Sent:
         """On a thread of the crew: an image that was sent by an earlier run; as it was found if it is not there."""

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -83,11 +84,13 @@ def _pace(batch: schema.Batch) -> list[str]:
     return [f"{batch.rate:.3g} jobs/s", *left]
 
 
-def _picture(batch: schema.Batch) -> RenderableType:
+def picture(batch: schema.Batch) -> RenderableType:
+    """All that is known of a batch on its way."""
     counts = Table(*(state.value for state in State), box=None, header_style="dim", padding=(0, 2, 0, 0))
     counts.add_row(*(Text(f"{batch.counts[state]:,}", style=STYLES.get(state, "")) for state in State))
     heading = Text(batch.name or str(batch.id), style="bold").append(f"  {line(batch)}", style="default")
-    bar = ProgressBar(total=1.0, completed=batch.progress, width=48)
+    # By itself a bar does not end its line.
+    bar = Padding(ProgressBar(total=1.0, completed=batch.progress, width=48), 0)
     table = faults(batch)
     return Group(heading, bar, counts, *([] if table is None else [table]))
 
@@ -97,7 +100,7 @@ class _Picture:
         self._live = live
 
     def show(self, batch: schema.Batch) -> None:
-        self._live.update(_picture(batch), refresh=True)
+        self._live.update(picture(batch), refresh=True)
 
 
 class _Lines:

@@ -42,7 +42,9 @@ def read(raw: RawLine, rules: Rules) -> Line | LineFault:
         if asked.s3_uri is not None:
             require_bucket(split(asked.s3_uri)[0] or "", rules.buckets, "s3_uri")
     except ValidationError as wrong:
-        return LineFault(raw.number, _custom_id(raw.data), from_pydantic(wrong, of_tasks=True).to_problem())
+        return LineFault(
+            raw.number, _custom_id(raw.data), from_pydantic(wrong, of_tasks=True, whole="line").to_problem()
+        )
     except InvalidInput as wrong:
         return LineFault(raw.number, asked.custom_id, wrong.to_problem())
     return Line(raw.number, asked.custom_id, asked.image_id, asked.s3_uri, ask)

@@ -52,10 +52,13 @@ _CREATION: dict[str, Any] = {
         },
     }
 }
-_LINES: dict[int | str, dict[str, Any]] = {
-    200: {"description": "JSON Lines", "content": {JSON_LINES[0]: {"schema": {"type": "string"}}}},
-    **openapi.guarded(404, 422, 503),
-}
+
+
+def _lines(example: str) -> dict[int | str, dict[str, Any]]:
+    content = {JSON_LINES[0]: {"schema": {"type": "string"}, "example": example}}
+    return {200: {"description": "JSON Lines", "content": content}, **openapi.guarded(404, 422, 503)}
+
+
 _STEERED: dict[int | str, dict[str, Any]] = {
     200: openapi.example("As it is now", examples.BATCH),
     **openapi.guarded(404, 409, 422, 503),
@@ -110,7 +113,7 @@ async def create_batch(
         async with gateway.engine.begin() as connection:
             batch_id = await batches.create(connection, new, spool.blocks(), spool.faults)
             view = await connection.run_sync(batches.get, batch_id, caller.owner_id)
-    log.info("batch queued", batch_id=str(batch_id), jobs=view.jobs, invalid_lines=view.invalid_lines)
+    log.info("batch.queued", batch_id=str(batch_id), jobs=view.jobs, invalid_lines=view.invalid_lines)
     batch = batch_json(view, request.scope["root_path"])
     response.headers["Location"] = batch.links.self
     return batch
@@ -200,13 +203,17 @@ async def retry_batch(batch_id: UUID, request: Request, gateway: Current, caller
     return await _steered(gateway, request, batch_id, caller, retry)
 
 
-@router.get("/batches/{batch_id}/results.jsonl", response_class=StreamingResponse, responses=_LINES)
+@router.get(
+    "/batches/{batch_id}/results.jsonl", response_class=StreamingResponse, responses=_lines(examples.RESULT_LINES)
+)
 async def get_results(batch_id: UUID, gateway: Current, caller: Reader) -> StreamingResponse:
     """The results that there are, by line of the manifest: a line of JSON a job. Also while the batch runs."""
     return await _streamed(gateway, batch_id, caller, batches.result_pages)
 
 
-@router.get("/batches/{batch_id}/errors.jsonl", response_class=StreamingResponse, responses=_LINES)
+@router.get(
+    "/batches/{batch_id}/errors.jsonl", response_class=StreamingResponse, responses=_lines(examples.ERROR_LINES)
+)
 async def get_errors(batch_id: UUID, gateway: Current, caller: Reader) -> StreamingResponse:
     """What has no result: lines that were invalid, then jobs that failed, then those that were canceled."""
     return await _streamed(gateway, batch_id, caller, batches.error_pages)

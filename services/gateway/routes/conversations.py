@@ -135,7 +135,7 @@ async def take_turn(
     async with gateway.engine.begin() as connection:
         view = await connection.run_sync(_take_turn, conversation_id, new)
     require_same(view, asked)
-    log.info("job queued", job_id=str(view.id), image_id=image.id, task=new.ask.task.value, turn=view.turn)
+    log.info("job.queued", job_id=str(view.id), image_id=image.id, task=new.ask.task.value, turn=view.turn)
     job = job_json(await waited(gateway, caller, view, wait, response), request.scope["root_path"])
     response.headers["Location"] = job.links.self
     return job
@@ -157,7 +157,12 @@ def _begin(connection: Connection, image_id: str, owner_id: UUID, conversation_i
     view = jobs.get_conversation(connection, conversation_id, owner_id)
     assert view is not None
     if view.image.id != image_id:
-        raise IdTaken("conversation", conversation_id, field="image_id")
+        raise IdTaken(
+            "conversation",
+            conversation_id,
+            field="image_id",
+            remedy="Send what was sent first, or another Idempotency-Key.",
+        )
     return view
 
 

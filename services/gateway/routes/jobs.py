@@ -221,7 +221,7 @@ async def cancel_job(job_id: JobId, request: Request, gateway: Current, caller: 
 
     def cancel(connection: Connection) -> jobs.JobView | None:
         if jobs.cancel(connection, job_id, caller.owner_id):
-            log.info("job canceled")
+            log.info("job.canceled")
         return jobs.get(connection, job_id, caller.owner_id)
 
     async with gateway.engine.begin() as connection:

@@ -56,7 +56,7 @@ async def create_key(request: Request, gateway: Current, caller: Admin, new_id: 
 
     async with gateway.engine.begin() as connection:
         key, secret = await connection.run_sync(create)
-    log.info("key made", key_id=str(key.id), owner_of_key=key.owner, scopes=sorted(key.scopes))
+    log.info("key.made", key_id=str(key.id), owner_of_key=key.owner, scopes=sorted(key.scopes))
     return schema.CreatedKey(**key_json(key).model_dump(), secret=secret)
 
 
@@ -80,7 +80,7 @@ async def revoke_key(key_id: UUID, gateway: Current, caller: Admin) -> schema.Ke
         key = await connection.run_sync(access.revoke_key, key_id)
     if key is None:
         raise NotFound("key", key_id)
-    log.info("key revoked", key_id=str(key.id), owner_of_key=key.owner)
+    log.info("key.revoked", key_id=str(key.id), owner_of_key=key.owner)
     return key_json(key)
 
 

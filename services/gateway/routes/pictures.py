@@ -35,8 +35,10 @@ async def get_mask(
     """The mask of phrase `n` at the size of the upright image: 8-bit grey, 255 inside and 0 outside."""
     view = await gateway.job(job_id, caller.owner_id)
     result = _result(view)
-    if n >= len(result.phrases):
-        raise NotFound(f"mask of job {job_id} with the number", n)
+    count = len(result.phrases)
+    if n >= count:
+        numbers = f"Its masks are numbered from 0 to {count - 1}." if count else "It has no masks."
+        raise NotFound(f"mask of job {job_id} with the number", n, field="n", remedy=numbers)
     tag = etag("mask", job_id, n, view.version)
     if tag in known:
         return not_modified(tag, _CACHE)

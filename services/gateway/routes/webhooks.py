@@ -56,7 +56,7 @@ async def create_webhook(
             gateway.settings.max_webhooks,
             new_id,
         )
-    log.info("webhook made", webhook_id=str(endpoint.id), events=endpoint.events)
+    log.info("webhook.made", webhook_id=str(endpoint.id), events=endpoint.events)
     response.headers["Location"] = f"{request.scope['root_path']}/webhooks/{endpoint.id}"
     return _with_secret(endpoint, secret)
 
@@ -115,7 +115,7 @@ async def delete_webhook(webhook_id: UUID, gateway: Current, caller: Writer) -> 
     async with gateway.engine.begin() as connection:
         if not await connection.run_sync(endpoints.remove, webhook_id, caller.owner_id):
             raise NotFound("webhook", webhook_id)
-    log.info("webhook deleted", webhook_id=str(webhook_id))
+    log.info("webhook.deleted", webhook_id=str(webhook_id))
 
 
 @router.post(
@@ -133,7 +133,7 @@ async def rotate_secret(
     async with gateway.engine.begin() as connection:
         rotated = await connection.run_sync(endpoints.rotate, webhook_id, caller.owner_id, new_id)
     endpoint, secret = _there(rotated, webhook_id)
-    log.info("webhook secret rotated", webhook_id=str(webhook_id))
+    log.info("webhook.secret_rotated", webhook_id=str(webhook_id))
     return _with_secret(endpoint, secret)
 
 

@@ -36,7 +36,9 @@ def test_batches_are_listed_the_newest_first(glamm, batch, photos) -> None:
     lines = glamm("ps", "--json").out.splitlines()
     assert [json.loads(line)["id"] for line in lines] == [newer, batch]
     assert [json.loads(line)["id"] for line in glamm("ps", "--json", "--limit", 1).out.splitlines()] == [newer]
-    assert batch in glamm("ps").out
+    shown = glamm("ps").out.splitlines()
+    assert [row.split()[0] for row in shown] == ["id", newer, batch]
+    assert shown[-1].endswith("running: 0 of 4 jobs (0%), 0 jobs/s")
 
 
 def test_jobs_of_a_batch_are_listed_by_what_they_are_and_why_they_failed(glamm, gateway, client, batch) -> None:
@@ -64,8 +66,7 @@ def test_jobs_of_a_batch_are_listed_by_what_they_are_and_why_they_failed(glamm, 
     assert "--limit" in run.err
 
 
-def test_without_a_batch_all_jobs_are_listed_the_newest_first(glamm, client, batch, monkeypatch) -> None:
-    monkeypatch.setenv("COLUMNS", "120")
+def test_without_a_batch_all_jobs_are_listed_the_newest_first(glamm, client, batch) -> None:
     images = [client.upload_image(encode(picture(seed=seed))).id for seed in (7, 8)]
     single = client.create_job(images[0], Ask(Task.CAPTION))
     turn = client.take_turn(client.begin_conversation(images[1]).id, Ask(Task.VQA, "What is this?"))
@@ -121,6 +122,32 @@ def test_results_and_errors_are_fetched_whole(glamm, gateway, batch, tmp_path) -
     assert (error["custom_id"], error["state"]) == ("b.png", "failed")
     told = json.loads(glamm("results", batch, "--out", out, "--json").out)
     assert (told["files"], told["state"]) == (run.out.splitlines(), "finished")
+
+
+def test_the_results_of_one_batch_do_not_replace_those_of_another(glamm, gateway, batch, photos, tmp_path) -> None:
+    other = glamm("submit", photos, "--again").out.strip()
+    gateway.work("a.png", "b.png", "more/a.png", "more/b.png")
+    assert glamm("results", batch, "--out", tmp_path).code == 0
+    errors = (tmp_path / "errors.jsonl").read_bytes()
+    assert (len(errors.splitlines()), (tmp_path / "results.jsonl").read_bytes()) == (4, b"")
+    refused = glamm("results", other, "--out", tmp_path)
+    assert (refused.code, refused.out, len(refused.err.splitlines())) == (2, "", 1)
+    assert "errors.jsonl" in refused.err
+    assert (tmp_path / "errors.jsonl").read_bytes() == errors
+    assert glamm("retry", batch).code == 0
+    gateway.settle()
+    gateway.work()
+    assert glamm("results", batch, "--out", tmp_path).code == 0
+    (tmp_path / "errors.jsonl").unlink()
+    assert "results.jsonl" in glamm("results", other, "--out", tmp_path).err
+
+
+@pytest.mark.parametrize("held", ["of mine", '{"id": 3}', '{"id": "01900000-0000-7000-8000-000000000000"}', "[]"])
+def test_what_is_no_result_of_the_service_is_not_replaced(glamm, batch, tmp_path, held) -> None:
+    (tmp_path / "results.jsonl").write_text(held)
+    run = glamm("results", batch, "--out", tmp_path)
+    assert (run.code, run.out) == (2, "")
+    assert (tmp_path / "results.jsonl").read_text() == held
 
 
 @pytest.fixture

@@ -84,6 +84,24 @@ def test_a_file_that_has_no_name_is_told_by_its_line(tmp_path, name) -> None:
     assert caught.value.field == "line 2: file"
 
 
+@pytest.mark.parametrize("other", ["image_id", "s3_uri"])
+def test_a_line_that_names_its_image_twice_is_told(tmp_path, other) -> None:
+    manifest = tmp_path / "jobs.jsonl"
+    lines = [{"file": "a.png", "task": "gcg", other: None}, {"file": "a.png", "task": "gcg", other: "x"}]
+    manifest.write_text("\n".join(map(json.dumps, lines)))
+    with pytest.raises(InvalidInput, match=other) as caught:
+        OwnManifest(manifest).files  # noqa: B018
+    assert caught.value.field == "line 2: file"
+
+
+def test_a_field_that_says_nothing_leaves_the_image_to_the_file(tmp_path) -> None:
+    manifest = tmp_path / "jobs.jsonl"
+    manifest.write_text(json.dumps({"file": "a.png", "image_id": None, "task": "gcg"}))
+    assert read(list(OwnManifest(manifest).lines({tmp_path / "a.png": "1" * 64}))) == [
+        {"image_id": "1" * 64, "task": "gcg"}
+    ]
+
+
 def test_a_manifest_is_submitted_alone_and_must_be_there(tmp_path) -> None:
     with pytest.raises(InvalidInput, match="there is more"):
         plans.own_manifest([tmp_path / "jobs.jsonl", tmp_path])

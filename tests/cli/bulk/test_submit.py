@@ -8,12 +8,14 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from hashlib import sha256
 from pathlib import Path
 from time import sleep
 
 import pytest
 
 from services.cli.client import GlammClient, Refused
+from shared import schema
 from tests.cli.conftest import PATIENCE, Played
 from tests.deploy.compose import ROOT
 from tests.gateway.conftest import encode, picture
@@ -138,6 +140,8 @@ def test_what_the_service_refuses_of_a_manifest_is_told_by_file(glamm, client, p
     run = glamm("submit", photos, "--task", "region_caption", "--box", "0,0,60,60")
     assert run.code == 2
     assert "✗ b.png: boxes" in run.err
+    assert "--on-invalid skip" in run.err.splitlines()[-1]
+    assert "on_invalid" not in run.err
     assert "more/a.png" not in run.err
     assert batches(client) == []
     assert glamm("submit", photos, "--task", "region_caption", "--box", "0,0,9,9").code == 0
@@ -159,14 +163,18 @@ def test_a_manifest_of_ones_own_is_submitted_with_its_files(glamm, client, photo
     assert (refused.code, "--task" in refused.err) == (2, True)
 
 
-def test_a_run_that_was_killed_is_gone_on_with(glamm, client, gateway, data, tmp_path) -> None:
+@pytest.mark.parametrize("on_invalid", ["reject", "skip"])
+def test_a_run_that_was_interrupted_says_so_and_is_gone_on_with(
+    glamm, client, gateway, data, tmp_path, on_invalid
+) -> None:
     folder = tmp_path / "many"
     folder.mkdir()
     for seed in range(40):
         (folder / f"{seed:02}.png").write_bytes(encode(picture(300, 300, seed=seed)))
     age(folder)
+    command = ["submit", folder, "--on-invalid", on_invalid]
     process = subprocess.Popen(
-        [sys.executable, "-m", "services.cli", "submit", str(folder), "--url", gateway.url, "--data", str(data)],
+        [sys.executable, "-m", "services.cli", *map(str, command), "--url", gateway.url, "--data", str(data)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -178,11 +186,14 @@ def test_a_run_that_was_killed_is_gone_on_with(glamm, client, gateway, data, tmp
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     # On a slow machine it has said how far it is.
-    assert [line for line in err.splitlines() if not line.startswith(b"upload ")] == []
+    said = [line for line in err.decode().splitlines() if not line.startswith("upload ")]
+    assert said == ["Interrupted: the same command goes on from here."]
     assert batches(client) == []
-    told = json.loads(glamm("submit", folder, "--json").out)
+    told = json.loads(glamm(*command, "--json").out)
     assert 0 < told["uploaded"] < 40
     assert told["batch"]["jobs"] == 40
+    again = json.loads(glamm(*command, "--again", "--json").out)
+    assert (again["uploaded"], again["batch"]["jobs"]) == (0, 40)
 
 
 @pytest.fixture
@@ -255,6 +266,24 @@ def test_images_go_past_the_gateway_and_are_judged_by_it_where_boxes_need_their_
     assert gateway.backstage.contents().images == 3
     again = glamm("submit", photos, "--task", "region_caption", "--box", "0,0,9,9", "--json")
     assert json.loads(again.out)["uploaded"] == 0
+
+
+def test_what_has_arrived_is_not_sent_by_who_knows_nothing_of_it(glamm, photos, data) -> None:
+    assert json.loads(glamm("submit", photos, "--json").out)["uploaded"] == 3
+    for path in data.parent.glob("submissions.*"):
+        path.unlink()
+    assert json.loads(glamm("submit", photos, "--json").out)["uploaded"] == 0
+
+
+def test_bytes_that_have_arrived_and_are_not_right_are_replaced_where_they_are_judged(glamm, client, photos) -> None:
+    data = (photos / "a.png").read_bytes()
+    described = {"sha256": sha256(data).hexdigest(), "bytes": len(data), "media_type": "image/png"}
+    (expected,) = client.declare_uploads([schema.Upload.model_validate(described)]).images
+    client.send(expected.upload, bytes(len(data)))
+    run = glamm("submit", photos, "--task", "region_caption", "--box", "0,0,9,9", "--json")
+    assert run.code == 0, run.err
+    assert json.loads(run.out)["uploaded"] == 3
+    assert client.image(expected.id).width == 48
 
 
 def test_images_go_through_the_gateway_where_the_object_store_is_out_of_reach(

@@ -48,6 +48,17 @@ def test_a_terminal_shows_stages_pace_and_reasons(batch, serve) -> None:
         assert told in shown.getvalue()
 
 
+def test_at_the_width_of_most_terminals_each_part_stands_on_its_own_lines(batch) -> None:
+    shown = io.StringIO()
+    Console(file=shown, force_terminal=True, color_system=None, width=80).print(watching.picture(batch()))
+    lines = shown.getvalue().splitlines()
+    (bar,) = (n for n, line in enumerate(lines) if "━" in line)
+    assert set(lines[bar].strip()) <= set("━╸╺")
+    assert lines[bar + 1].split() == ["queued", "vision", "llm", "pixel", "succeeded", "failed", "canceled"]
+    assert lines[bar + 1].startswith("queued")
+    assert lines[bar + 2].split() == ["930", "8", "16", "2", "41", "3", "0"]
+
+
 def test_elsewhere_it_says_a_line_when_there_is_news(batch, serve) -> None:
     states = [batch(), batch(), batch(progress=0.5), batch(state="finished")]
     server = serve(*((200, {}, state.model_dump_json().encode()) for state in states))

@@ -50,11 +50,11 @@ async def test_wrong_lines_keep_everything_out_and_are_told_by_number_and_field(
     # Lines that cannot be read at all are told of first; the database looks at the others only when there are none.
     assert [(line["line"], line["field"]) for line in problem["lines"]] == [
         (2, "prompt"),
-        (3, "body"),
+        (3, "line"),
         (5, "image_id"),
         (6, "custom_id"),
         (7, "boxes"),
-        (8, "body"),
+        (8, "line"),
         (9, "s3_uri"),
         (10, "task"),
     ]

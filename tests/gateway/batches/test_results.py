@@ -9,6 +9,7 @@ from uuid import UUID
 import httpx
 import pytest
 
+from services.gateway import examples
 from shared import batches
 from shared.batches import results
 from shared.errors import Expired, FeaturesLost, InvalidInput
@@ -168,7 +169,9 @@ async def test_results_and_errors_are_read_page_by_page(
     found = lines_of(await api.get(f"{url}/results.jsonl"))
     assert [line["line"] for line in found] == [1, 3, 5, 6, 10]
     assert [line["custom_id"] for line in found] == [lines[line["line"] - 1]["custom_id"] for line in found]
+    examples_are_like(found, examples.RESULT_LINES)
     found = lines_of(await api.get(f"{url}/errors.jsonl"))
+    examples_are_like(found, examples.ERROR_LINES)
     assert [(line["line"], line["state"]) for line in found] == [
         (4, "invalid"),
         (8, "invalid"),
@@ -176,6 +179,20 @@ async def test_results_and_errors_are_read_page_by_page(
         (7, "failed"),
         (11, "canceled"),
     ]
+
+
+def examples_are_like(found: list[dict[str, Any]], documented: str) -> None:
+    """The example of each state has the fields that a line of it has, to the last."""
+
+    def fields(value: Any) -> Any:
+        if isinstance(value, list):
+            return [fields(value[0])] if value else []
+        return (
+            {name: fields(part) for name, part in value.items() if name != "request"} if isinstance(value, dict) else 0
+        )
+
+    by_state = {line["state"]: fields(line) for line in found}
+    assert {line["state"]: fields(line) for line in map(json.loads, documented.splitlines())} == by_state
 
 
 async def test_results_come_page_after_page(api: httpx.AsyncClient, backstage: Backstage) -> None:

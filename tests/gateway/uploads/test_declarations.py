@@ -109,3 +109,48 @@ async def test_the_object_store_takes_no_other_length_and_no_other_type(api, bac
     html = expected.upload.model_copy(update={"headers": {"Content-Type": "text/html"}})
     assert await put(expected.model_copy(update={"upload": html}), png) == 403
     assert backstage.contents().objects == ()
+
+
+async def test_what_was_declared_before_is_told_to_have_arrived_once_its_bytes_are_there(api, backstage, png, photo):
+    async def arrived(data: bytes, **otherwise: object) -> bool:
+        (expected,) = await declare(api, described(data, **otherwise))
+        assert expected.stored == (expected.upload is None)
+        return expected.arrived
+
+    (expected,) = await declare(api, described(png))
+    assert not expected.arrived
+    assert not await arrived(png)
+    assert await put(expected, png) == 200
+    assert await arrived(png)
+    assert not await arrived(png, bytes=len(png) + 1)
+    # Only one of these is there.
+    fill = [described(str(n).encode()) for n in range(20)]
+    await declare(api, *fill)
+    many = await declare(api, *fill[:10], described(png), *fill[10:])
+    assert [one.id for one in many if one.arrived] == [expected.id]
+    assert (await api.get(f"/images/{expected.id}")).status_code == 200
+    assert not await arrived(png)
+    assert (await api.delete(f"/images/{expected.id}")).status_code == 204
+    assert not await arrived(png)
+
+
+async def test_bytes_whose_declaration_is_over_are_not_counted_on(api, backstage, png) -> None:
+    (expected,) = await declare(api, described(png))
+    assert await put(expected, png) == 200
+    with backstage.engine.begin() as connection:
+        connection.execute(text("UPDATE uploads SET expires_at = now()"))
+    (anew,) = await declare(api, described(png))
+    assert not anew.arrived
+
+
+async def test_another_owners_upload_has_not_arrived(app: FastAPI, api, backstage: Backstage, png: bytes) -> None:
+    (expected,) = await declare(api, described(png))
+    assert await put(expected, png) == 200
+    with backstage.engine.begin() as connection:
+        _, secret = access.create_key(connection, "ann", (Scope.READ, Scope.WRITE))
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://gateway", headers={"Authorization": f"Bearer {secret}"}
+    ) as ann:
+        for _ in range(2):
+            (hers,) = await declare(ann, described(png))
+            assert not hers.arrived

@@ -90,6 +90,40 @@ def test_a_job_goes_through_every_stage_and_keeps_its_result(
     assert done.stages[0].timing == Timing(1.5, 0.5, 20.0, 2.0, cached=True)
     assert done.stages[0].cached
     assert all(run.waited_ms >= 0 and run.total_ms is not None and run.total_ms >= 0 for run in done.stages)
+    ended = [run.finished_at for run in done.stages]
+    assert ended == [*(run.ready_at for run in done.stages[1:]), done.finished_at]
+
+
+ENDS: dict[str, Callable[[Connection, Run], object]] = {
+    "failed": lambda conn, run: jobs.fail(conn, run, PROBLEM),
+    "failed for good": lambda conn, run: jobs.retry(conn, run, PROBLEM, max_attempts=1),
+    "rewound too often": lambda conn, run: jobs.rewind(conn, run, "sam", max_rewinds=0),
+    "canceled": lambda conn, run: jobs.cancel(conn, run.job_id),
+    "lost": lambda conn, run: jobs.sweep(conn, LONG, max_attempts=1),
+    "expired": lambda conn, run: jobs.expire(conn),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_job_and_its_last_run_end_at_one_instant(
+    engine: Engine, start: Start, let_lease_run_out: Callable[[Run], None], end: str
+) -> None:
+    run = start(Stage.LLM)
+    with engine.begin() as conn:
+        conn.execute(text("UPDATE jobs SET expires_at = statement_timestamp()"))
+    let_lease_run_out(run)
+    with engine.begin() as conn:
+        assert ENDS[end](conn, run) is not False
+    ended = view(engine, run)
+    assert ended.finished_at is not None
+    assert ended.stages[-1].finished_at == ended.finished_at
+
+
+def test_timings_are_kept_to_the_microsecond(engine: Engine, start: Start) -> None:
+    run = start(Stage.VISION)
+    with engine.begin() as conn:
+        jobs.complete_vision(conn, run, Timing(20.27894100001504, 0.1 + 0.2, 1 / 3, 2e-9))
+    assert view(engine, run).stages[0].timing == Timing(20.279, 0.3, 0.333, 0.0)
 
 
 def test_boxes_and_missing_prompts_come_back_as_they_went_in(engine: Engine, new_job: NewJob) -> None:
@@ -297,8 +331,8 @@ def test_a_job_past_its_time_fails_wherever_it_stands(engine: Engine, new_job: N
         patient = jobs.create(conn, new_job)
     assert run is not None
     with engine.begin() as conn:
-        assert jobs.expire(conn) == 2
-        assert jobs.expire(conn) == 0
+        assert set(jobs.expire(conn)) == {running, waiting}
+        assert jobs.expire(conn) == []
         assert jobs.complete_vision(conn, run, Timing()) is None
     errors = [view(engine, job_id).error for job_id in (running, waiting)]
     assert [error and error.problem.type for error in errors] == ["urn:glamm:problem:expired"] * 2
@@ -328,7 +362,7 @@ def test_a_job_of_no_time_is_never_begun(engine: Engine, new_job: NewJob) -> Non
     with engine.begin() as conn:
         hasty = jobs.create(conn, replace(new_job, ttl=timedelta(seconds=1e-9)))
         assert jobs.admit(conn, 1) == []
-        assert jobs.expire(conn) == 1
+        assert jobs.expire(conn) == [hasty]
     error = view(engine, hasty).error
     assert error is not None
     assert (error.problem.type, error.stage) == ("urn:glamm:problem:expired", None)

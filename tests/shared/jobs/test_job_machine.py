@@ -359,11 +359,11 @@ class JobLife(RuleBasedStateMachine):
         return swept.resend
 
     def _expire(self) -> None:
-        late = [job for job in self.model.values() if job.is_late and not job.state.finished]
+        late = {job_id for job_id, job in self.model.items() if job.is_late and not job.state.finished}
         with self.engine.begin() as conn:
-            assert jobs.expire(conn) == len(late)
-        for job in late:
-            job.release(State.FAILED, job.attempt)
+            assert set(jobs.expire(conn)) == late
+        for job_id in late:
+            self.model[job_id].release(State.FAILED, self.model[job_id].attempt)
 
     def _let_time_pass(self, change: str, where: str, job_id: UUID) -> None:
         with self.engine.begin() as conn:

@@ -72,6 +72,10 @@ def test_a_missing_shard_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch)
         (lambda state: state.pop("text_projection.0.bias"), "lacks the weights text_projection.0.bias"),
         (lambda state: state.update(surprise=torch.zeros(1)), "unknown weight 'surprise'"),
         (lambda state: state.update({"text_projection.0.bias": torch.zeros(3)}), r"has shape \(3,\)"),
+        (
+            lambda state: state.update({"text_projection.0.bias": state["text_projection.0.bias"].int()}),
+            r"'text_projection\.0\.bias' holds whole numbers",
+        ),
     ],
 )
 def test_every_key_is_accounted_for(folder: Path, change: object, message: str) -> None:
@@ -162,9 +166,17 @@ def test_shards_of_two_savings_are_refused(folder: Path) -> None:
         ("clip", {"width": 64.5}, r"width is 64\.5"),
         ("region", {"levels": [-1, "x"]}, "levels is"),
         ("sam", {"colour": 1}, "colour"),
+        ("clip", {"heads": 5}, r"width \(64\) is not a multiple of heads \(5\)"),
+        ("sam", {"heads": 3}, r"width \(32\) is not a multiple of heads \(3\)"),
+        ("sam", {"prompt_dim": 40}, r"prompt_dim \(40\) is not a multiple of 2 × decoder_heads \(16\)"),
+        ("llm", {"heads": 5}, r"hidden \(32\) is not a multiple of 2 × heads \(10\)"),
+        ("llm", {"hidden": 34}, r"hidden \(34\) is not a multiple of 2 × heads \(4\)"),
+        ("clip", {"select_layer": -6}, "there is no -6; a CLIP tower of 4 layers has the hidden states -5 to -1"),
+        ("clip", {"select_layer": 0}, "there is no 0"),
+        ("region", {"levels": [-1, -2, -3, -7]}, "there is no -7"),
     ],
 )
-def test_sizes_that_are_none_are_named(folder: Path, section: str, change: dict[str, object], told: str) -> None:
+def test_sizes_that_cannot_be_are_named(folder: Path, section: str, change: dict[str, object], told: str) -> None:
     sizes = json.loads(TINY.to_json())
     sizes[section] |= change
     (folder / "config.json").write_text(json.dumps(sizes))
@@ -172,7 +184,14 @@ def test_sizes_that_are_none_are_named(folder: Path, section: str, change: dict[
         read_config(folder)
 
 
+def test_a_fraction_may_be_written_as_a_whole_number(folder: Path) -> None:
+    sizes = json.loads(TINY.to_json())
+    sizes["llm"] |= {"norm_eps": 1, "rope_base": 10000}
+    (folder / "config.json").write_text(json.dumps(sizes))
+    assert load(folder, "llm").config.norm_eps == 1.0
+
+
 def test_sizes_that_do_not_fit_together_make_no_part(folder: Path) -> None:
-    (folder / "config.json").write_text(TINY.to_json().replace('"heads": 2', '"heads": 5'))
+    (folder / "config.json").write_text(TINY.to_json().replace('"width": 64', '"width": 96'))
     with pytest.raises(CheckpointError, match="make no vision part"):
         load(folder, "vision")

@@ -1,5 +1,6 @@
 """Reference folders → ours and back: every key accounted for, whatever the files look like."""
 
+import dataclasses
 import json
 import os
 import pickle
@@ -16,8 +17,9 @@ from torch import Tensor
 from shared.model import convert, parts, reference, reference_config, shards, stand_in_tokenizer
 from shared.model.checkpoint import CheckpointError, load_part, read_config
 from shared.model.config import GlammConfig
-from shared.model.tokenizer import GlammTokenizer
+from shared.model.tokenizer import ADDED, GlammTokenizer
 from tests.reference_model import ReferenceModel
+from tests.sentencepieces import train
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 VOCABULARY = 320
@@ -137,6 +139,59 @@ def test_there_and_back_nothing_changes(whole: Path, golden: dict[str, Tensor], 
     assert (again.clip, again.region, again.sam, again.llm) == (config.clip, config.region, config.sam, config.llm)
 
 
+@pytest.fixture
+def with_pieces(source: Path, golden: dict[str, Tensor]) -> Path:
+    """A reference folder with the tokenizer that released ones have, and embeddings of its size."""
+    (source / "tokenizer.json").unlink()
+    train(source / "tokenizer.model")
+    size = 420 + len(ADDED)
+    sizes = json.loads((source / "config.json").read_text())
+    sizes["llm"]["vocab_size"] = size
+    (source / "config.json").write_text(json.dumps(sizes))
+    longer = {key: golden[key].repeat(2, 1)[:size].clone() for key in (EMBEDDINGS, "lm_head.weight")}
+    save_file(golden | longer, source / "model.safetensors")
+    return source
+
+
+def test_the_tokenizers_own_files_come_back(with_pieces: Path, tmp_path: Path) -> None:
+    listed = json.dumps({token: 420 + index for index, token in enumerate(ADDED)})
+    (with_pieces / "added_tokens.json").write_text(listed)
+    (with_pieces / "tokenizer_config.json").write_text('{"tokenizer_class": "LlamaTokenizer"}')
+    (with_pieces / "special_tokens_map.json").write_text('{"pad_token": "<unk>"}')
+    config = convert.from_reference(with_pieces, tmp_path / "ours")
+    convert.to_reference(tmp_path / "ours", tmp_path / "back")
+    names = {"tokenizer.model", "added_tokens.json", "tokenizer_config.json", "special_tokens_map.json"}
+    assert {path.name for path in (tmp_path / "back").iterdir()} == names | {"config.json", "model.safetensors"}
+    for name in names:
+        assert (tmp_path / "back" / name).read_bytes() == (with_pieces / name).read_bytes()
+    assert convert.from_reference(tmp_path / "back", tmp_path / "again") == config
+    assert (tmp_path / "again" / "tokenizer.json").read_text() == (tmp_path / "ours" / "tokenizer.json").read_text()
+
+
+def test_added_tokens_are_listed_where_the_source_did_not(with_pieces: Path, tmp_path: Path) -> None:
+    convert.from_reference(with_pieces, tmp_path / "ours")
+    convert.to_reference(tmp_path / "ours", tmp_path / "back")
+    listed = json.loads((tmp_path / "back" / "added_tokens.json").read_text())
+    assert listed == {token: 420 + index for index, token in enumerate(ADDED)}
+
+
+def test_a_tokenizer_of_other_ids_does_not_go_back(whole: Path, tmp_path: Path) -> None:
+    convert.from_reference(whole, tmp_path / "ours")
+    train(tmp_path / "ours" / "tokenizer.model")
+    with pytest.raises(CheckpointError, match=r"ours: tokenizer.model and tokenizer.json give tokens other ids"):
+        convert.to_reference(tmp_path / "ours", tmp_path / "back")
+    assert not (tmp_path / "back").exists()
+
+
+def test_a_folder_that_the_reference_cannot_start_from_is_told(with_pieces: Path, tmp_path: Path) -> None:
+    small, released = reference_config.read(with_pieces), GlammConfig.preset("glamm-7b")
+    assert convert.why_not_started(with_pieces, small) == "the program builds the released sizes alone"
+    assert convert.why_not_started(with_pieces, released) is None
+    assert "tokenizer.model" in str(convert.why_not_started(tmp_path, released))
+    wider = dataclasses.replace(released, llm=dataclasses.replace(released.llm, hidden=5120, heads=40))
+    assert convert.why_not_started(with_pieces, wider) == "the program builds the released sizes alone"
+
+
 @torch.inference_mode()
 def test_converted_parts_compute_what_the_reference_did(whole: Path, tmp_path: Path) -> None:
     ours = tmp_path / "ours"
@@ -188,6 +243,23 @@ def test_the_released_config_is_read_and_written(tmp_path: Path) -> None:
     shared = {key: written[key] for key in RELEASED_CONFIG if key in written}
     assert shared == {key: RELEASED_CONFIG[key] for key in shared}
     assert len(shared) > 15
+    # What the reference's program asks for besides, as it starts.
+    assert written["vision_tower"] == written["mm_vision_tower"]
+    assert written["mm_vision_select_feature"] == "patch"
+    assert written["mm_use_im_start_end"] is written["with_region"] is written["train_mask_decoder"] is True
+    assert written["tokenizer_class"] == "LlamaTokenizer"
+    (tmp_path / "config.json").write_text(json.dumps(written))
+    assert reference_config.read(tmp_path) == read
+
+
+def test_a_config_that_a_newer_library_wrote_is_read(tmp_path: Path) -> None:
+    newer = {
+        "rope_parameters": {"rope_type": "default", "rope_theta": 5000.0},
+        "rope_theta": None,
+        "rope_scaling": None,
+    }
+    (tmp_path / "config.json").write_text(json.dumps(RELEASED_CONFIG | newer))
+    assert reference_config.read(tmp_path).llm.rope_base == 5000.0
 
 
 @pytest.mark.parametrize(
@@ -198,13 +270,80 @@ def test_the_released_config_is_read_and_written(tmp_path: Path) -> None:
         ({"mm_vision_tower": "openai/clip-vit-huge"}, "--clip"),
         ({"hidden_size": None}, "lacks 'hidden_size'"),
         ({"num_level_reg_features": 3}, "num_level_reg_features"),
+        (
+            {"num_attention_heads": 33, "num_key_value_heads": 33},
+            r"hidden \(4096\) is not a multiple of 2 × heads \(66",
+        ),
+        ({"hidden_act": "gelu"}, "hidden_act is 'gelu'; only 'silu'"),
+        ({"rope_parameters": {"rope_type": "linear"}}, r"rope_parameters\.rope_type is 'linear'; only 'default'"),
+        ({"tie_word_embeddings": True}, "tie_word_embeddings"),
+        ({"mm_projector_type": "linear"}, "mm_projector_type"),
+        ({"mm_vision_select_feature": "cls_patch"}, "mm_vision_select_feature is 'cls_patch'; only 'patch'"),
+        ({"with_region": False}, "with_region is False"),
+        ({"mm_vision_select_layer": 30}, "mm_vision_select_layer is 30, but a CLIP tower of 24 layers"),
+        ({"mm_vision_select_layer": -26}, "mm_vision_select_layer is -26, .* 0 to 24, or -25 to -1 from the end"),
+        ({"mm_vision_select_layer": "last"}, "mm_vision_select_layer is 'last'"),
+        ({"mm_vision_select_layer": 3}, "has no hidden state -31"),
     ],
 )
 def test_a_config_of_another_model_is_refused(change: dict[str, Any], told: str, tmp_path: Path) -> None:
-    changed = {key: value for key, value in (RELEASED_CONFIG | change).items() if key == "rope_scaling" or value}
+    changed = {
+        key: value for key, value in (RELEASED_CONFIG | change).items() if key == "rope_scaling" or value is not None
+    }
     (tmp_path / "config.json").write_text(json.dumps(changed))
     with pytest.raises(CheckpointError, match=told):
         reference_config.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "told"),
+    [
+        ("clip", {"hidden_act": "gelu"}, r"clip\.hidden_act is 'gelu'; only 'quick_gelu'"),
+        ("clip", {"layer_norm_eps": 1e-6}, r"clip\.layer_norm_eps is 1e-06; only 1e-05"),
+        ("clip", {"num_attention_heads": 3}, r"width \(64\) is not a multiple of heads \(3\)"),
+        ("llm", {"hidden_act": "relu"}, r"llm\.hidden_act"),
+        ("llm", {"rope_scaling": {"type": "linear", "factor": 2.0}}, r"llm\.rope_scaling"),
+        ("llm", {"tie_word_embeddings": True}, r"llm\.tie_word_embeddings"),
+        ("llm", {"num_key_value_heads": 2}, r"llm\.num_key_value_heads is 2; only 4"),
+        ("llm", {"num_attention_heads": 3}, r"hidden \(64\) is not a multiple of 2 × heads \(6\)"),
+        (None, {"projector": "linear"}, "projector is 'linear'; only 'mlp2x_gelu'"),
+        (None, {"select_layer": 40}, "select_layer is 40, but a CLIP tower of 12 layers"),
+        (None, {"select_layer": -14}, "select_layer is -14"),
+    ],
+)
+def test_a_config_by_section_of_another_model_is_refused(
+    section: str | None, change: dict[str, Any], told: str, source: Path
+) -> None:
+    sizes = json.loads((source / "config.json").read_text())
+    (sizes if section is None else sizes[section]).update(change)
+    (source / "config.json").write_text(json.dumps(sizes))
+    with pytest.raises(CheckpointError, match=told):
+        reference_config.read(source)
+
+
+def test_settings_that_change_nothing_are_accepted(source: Path) -> None:
+    before = reference_config.read(source)
+    sizes = json.loads((source / "config.json").read_text())
+    sizes["clip"] |= {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5, "dropout": 0.0, "projection_dim": 512}
+    sizes["llm"] |= {"hidden_act": "silu", "rope_scaling": None, "rope_theta": 10000, "use_cache": True}
+    (source / "config.json").write_text(json.dumps(sizes | {"image_token_index": -200, "select_layer": 11}))
+    assert reference_config.read(source) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"hidden_act": "gelu"}, "hidden_act is 'gelu'; only 'quick_gelu'"),
+        ({"layer_norm_eps": 1e-6}, "layer_norm_eps is 1e-06"),
+        ({"num_attention_heads": 7}, "is of no CLIP: .* not a multiple of the number of attention heads"),
+    ],
+)
+def test_a_tower_apart_of_another_model_is_refused(change: dict[str, Any], told: str, tmp_path: Path) -> None:
+    (tmp_path / "clip").mkdir()
+    (tmp_path / "config.json").write_text(json.dumps(RELEASED_CONFIG))
+    (tmp_path / "clip" / "config.json").write_text(json.dumps({"model_type": "clip_vision_model", **change}))
+    with pytest.raises(CheckpointError, match=told):
+        reference_config.read(tmp_path, tmp_path / "clip")
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -318,13 +457,19 @@ def test_shards_that_are_missing_or_overlap(source: Path, golden: dict[str, Tens
         ({"model.norm.weight": None}, "model.norm.weight: missing"),
         ({"model.norm.weight": torch.zeros(65)}, r"model.norm.weight has the shape \(65,\).*ask for \(64,\)"),
         ({EMBEDDINGS: torch.zeros(VOCABULARY + 1, 64)}, EMBEDDINGS),
+        ({"model.norm.weight": torch.zeros(64, dtype=torch.int8)}, "model.norm.weight holds whole numbers"),
+        ({"model.norm.weight": torch.zeros(64, dtype=torch.bool)}, "model.norm.weight holds whole numbers"),
     ],
 )
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
 def test_keys_are_accounted_for(
-    source: Path, golden: dict[str, Tensor], changes: dict[str, Tensor | None], told: str
+    source: Path, golden: dict[str, Tensor], name: str, changes: dict[str, Tensor | None], told: str
 ) -> None:
     state = {key: tensor for key, tensor in (golden | changes).items() if tensor is not None}
-    save_file(state, source / "model.safetensors")
+    if name.endswith(".bin"):
+        torch.save(state, source / name)
+    else:
+        save_file(state, source / name)
     refused(source, told)
 
 

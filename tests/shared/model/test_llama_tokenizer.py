@@ -1,50 +1,18 @@
 """A tokenizer made from a sentencepiece model says the ids that sentencepiece says."""
 
-import io
 import json
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
+from sentencepiece import SentencePieceProcessor
 from tokenizers import Tokenizer
 
 from shared.model import conversation, llama_tokenizer, stand_in_tokenizer
 from shared.model.checkpoint import CheckpointError
 from shared.model.tokenizer import ADDED, GlammTokenizer
-
-CORPUS = [
-    *stand_in_tokenizer.PROMPTS,
-    "A brown dog stands on the grass beside a red ball.",
-    "Two people are walking along the beach under a blue sky.",
-    "Où est le chat? Il dort sur la chaise, près de la fenêtre.",
-    "1234567890 images, 64 boxes and 3 masks: (0.5, 0.25) [x1, y1]",
-    "def encode(text):    return text",
-] * 20
-
-
-def train(path: Path, **options: object) -> Path:
-    """A model as LLaMA's was trained, but small: byte-pair merges, byte fallback, digits and spaces as they are."""
-    model = io.BytesIO()
-    SentencePieceTrainer.train(
-        sentence_iterator=iter(CORPUS),
-        model_writer=model,
-        minloglevel=2,
-        **{
-            "model_type": "bpe",
-            "vocab_size": 420,
-            "character_coverage": 0.98,
-            "byte_fallback": True,
-            "split_digits": True,
-            "normalization_rule_name": "identity",
-            "remove_extra_whitespaces": False,
-            "allow_whitespace_only_pieces": True,
-        }
-        | options,
-    )
-    path.write_bytes(model.getvalue())
-    return path
+from tests.sentencepieces import CORPUS, train
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +102,14 @@ def test_the_folders_own_list_of_added_tokens_counts(folder: Path, tmp_path: Pat
     (tmp_path / "added_tokens.json").write_text(json.dumps({ADDED[1]: 420, ADDED[0]: 421}))
     with pytest.raises(CheckpointError, match="no token '<bbox>'"):
         llama_tokenizer.read(tmp_path)
+
+
+def test_the_model_counts_where_there_is_a_made_tokenizer_as_well(folder: Path, tmp_path: Path) -> None:
+    """The reference reads tokenizer.model alone; a fast tokenizer beside it may split text otherwise."""
+    (tmp_path / "tokenizer.json").write_text(stand_in_tokenizer.make(420 + len(ADDED)))
+    stand_in = llama_tokenizer.read(tmp_path)
+    (tmp_path / "tokenizer.model").write_bytes((folder / "tokenizer.model").read_bytes())
+    assert llama_tokenizer.read(tmp_path) == llama_tokenizer.read(folder) != stand_in
 
 
 def test_other_kinds_of_model_are_refused(tmp_path: Path) -> None:

@@ -156,12 +156,7 @@ VARIATIONS: dict[str, tuple[Sizes, dict[str, object]]] = {
 }
 
 
-QUICK = {"another SAM, upright image", "one box for all places", "an answer that ends at once"}
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in VARIATIONS]
-)
+@pytest.mark.parametrize("name", VARIATIONS)
 def test_nothing_is_tuned_to_the_shipped_folder(name: str, tmp_path: Path) -> None:
     sizes, options = VARIATIONS[name]
     replayed = replay(recorded(tmp_path, sizes, seed=sum(map(ord, name)), **options))
