@@ -8,7 +8,7 @@ import psycopg
 from sqlalchemy import Connection, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.batches.records import LineFault, NewBatch
+from shared.batches.records import LineFault, NewBatch, Origin
 from shared.database import notify
 from shared.errors import InvalidInput, InvalidLines, KeyReused, Problem, Unavailable
 from shared.ids import uuid7
@@ -88,7 +88,9 @@ def _create(conn: Connection, new: NewBatch, before: Sequence[LineFault]) -> UUI
     faults = sorted((*before, *_found(conn, new, most + 1)), key=lambda fault: fault.number)
     if faults and not new.skip:
         raise InvalidLines(
-            [(fault.number, fault.problem) for fault in faults[:_REPORTED]], more=len(faults) > _REPORTED
+            [(fault.number, fault.problem) for fault in faults[:_REPORTED]],
+            more=len(faults) > _REPORTED,
+            of_list=new.origin is Origin.IMAGE_IDS,
         )
     if len(faults) > MOST_INVALID:
         raise too_many_invalid()
@@ -96,8 +98,7 @@ def _create(conn: Connection, new: NewBatch, before: Sequence[LineFault]) -> UUI
         conn.execute(text("DELETE FROM incoming WHERE line = ANY(:lines)"), {"lines": [each.number for each in faults]})
     count = conn.execute(text("SELECT count(*) FROM incoming")).scalar_one()
     if not count:
-        what = "No line of the manifest is a job." if faults else "There is no image in it."
-        raise InvalidInput("body", what, "Send one job at least.")
+        raise _nothing_left(new.origin) if faults else _nothing_sent(new.origin)
     require_room(conn, new.owner_id, new.most_queued, count)
     batch_id = new.id or uuid7()
     values = {"id": batch_id, "owner_id": new.owner_id, "name": new.name, "priority": new.priority, "jobs": count}
@@ -184,25 +185,49 @@ def _found(conn: Connection, new: NewBatch, most: int) -> list[LineFault]:
         ),
         {"owner": new.owner_id, "skip": new.skip, "most": most},
     )
-    return [LineFault(row.line, row.custom_id, _judged(row)) for row in rows]
+    of_list = new.origin is Origin.IMAGE_IDS
+    return [LineFault(row.line, row.custom_id, _judged(row, of_list)) for row in rows]
 
 
-def _judged(row: Any) -> Problem:
+def _judged(row: Any, of_list: bool) -> Problem:
+    """of_list: an entry of `image_ids`, whose image is its name as well."""
+    entry = f"image_ids[{row.line - 1}]"
     if row.unknown:
         error: InvalidInput = InvalidInput(
-            "image_id",
+            entry if of_list else "image_id",
             f"There is no image {row.image_id}.",
             "Send or declare the image first.",
         )
+    elif row.first is not None and row.first != row.line and of_list:
+        error = InvalidInput(entry, f"image_ids[{row.first - 1}] is the same image.", "Name each image once.")
     elif row.first is not None and row.first != row.line:
         error = InvalidInput(
             "custom_id", f"Line {row.first} has the same custom_id.", "Give each job of a batch a custom_id of its own."
         )
     else:
         error = InvalidInput(
-            "boxes", f"A box leaves the image ({row.width} × {row.height}).", "Send boxes in pixels of the image."
+            entry if of_list else "boxes",
+            f"A box leaves the image ({row.width} × {row.height}).",
+            "Send boxes in pixels of the image.",
         )
     return error.to_problem()
+
+
+def _nothing_left(origin: Origin) -> InvalidInput:
+    """All of them were left out."""
+    if origin is Origin.IMAGE_IDS:
+        return InvalidInput("image_ids", "No entry of image_ids is a job.", "Name one image at least that is stored.")
+    return InvalidInput("body", "No line of the manifest is a job.", "Send one job at least.")
+
+
+def _nothing_sent(origin: Origin) -> InvalidInput:
+    if origin is Origin.PREFIX:
+        return InvalidInput(
+            "s3.prefix",
+            "No PNG, JPEG or WebP file has a key that begins with the prefix.",
+            "Name the beginning of such keys; one that means a folder ends with a slash.",
+        )
+    return InvalidInput("body", "The manifest is empty.", "Send a line of JSON for each job.")
 
 
 def _fault_row(batch_id: UUID, fault: LineFault) -> dict[str, Any]:

@@ -2,11 +2,20 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import Enum, auto
 from uuid import UUID
 
 from shared.errors import Problem
 from shared.states import FINISHED, BatchState, State
 from shared.tasks import Ask, Task
+
+
+class Origin(Enum):
+    """What named a batch's jobs, and so in which words it is told what is wrong with them."""
+
+    MANIFEST = auto()
+    IMAGE_IDS = auto()
+    PREFIX = auto()
 
 
 @dataclass(frozen=True)
@@ -26,6 +35,7 @@ class NewBatch:
     most_queued: int | None = None
     id: UUID | None = None
     request_digest: bytes | None = None
+    origin: Origin = Origin.MANIFEST
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ class BatchRequest(BatchOptions):
     """The same job on many images: on those of a list, or on all below a prefix of a bucket."""
 
     job: Asking
-    image_ids: list[ImageId] | None = Field(None, min_length=1, description="of stored images")
+    image_ids: list[ImageId] | None = Field(None, min_length=1, description="of stored images, each once")
     s3: S3Prefix | None = None
 
     @model_validator(mode="after")
@@ -149,7 +149,7 @@ class BatchLinks(Response):
 
 
 class Batch(Response):
-    """`state` is `finished` once no job of it is left to do.
+    """`state` is `finished` once no job of it is left to do, `canceled` while its jobs are being taken away.
 
     `rate` is jobs a second that succeeded or failed, over the last minute, or since its first job was let in, or the
     batch was resumed or retried, if that is less.

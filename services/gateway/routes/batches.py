@@ -94,7 +94,8 @@ async def create_batch(
     kind = content_type(request.headers)
     if kind == "application/json":
         asked = await _read_request(request)
-        new = _new_batch(gateway, caller, asked, new_id)
+        origin = batches.Origin.PREFIX if asked.image_ids is None else batches.Origin.IMAGE_IDS
+        new = replace(_new_batch(gateway, caller, asked, new_id), origin=origin)
     elif kind in JSON_LINES:
         asked = None
         new = _new_batch(gateway, caller, options, new_id)

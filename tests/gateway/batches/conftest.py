@@ -31,8 +31,8 @@ async def limited(settings: Settings, most_queued: int) -> AsyncIterator[httpx.A
         yield api
 
 
-async def store(api: httpx.AsyncClient, seed: int = 0) -> str:
-    stored = await api.post("/images", content=encode(picture(seed=seed)), headers={"Content-Type": "image/png"})
+async def store(api: httpx.AsyncClient, seed: int = 0, width: int = 48) -> str:
+    stored = await api.post("/images", content=encode(picture(width, seed=seed)), headers={"Content-Type": "image/png"})
     return str(stored.json()["id"])
 
 

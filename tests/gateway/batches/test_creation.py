@@ -144,9 +144,15 @@ async def test_of_many_wrong_lines_a_hundred_are_told(api: httpx.AsyncClient, ba
 
 
 async def test_a_manifest_of_nothing_is_refused(api: httpx.AsyncClient, backstage: Backstage) -> None:
-    for body, options in ((b"", {}), (b"\n\n", {}), (b"{}\n", {"on_invalid": "skip"})):
+    empty, useless = "The manifest is empty.", "No line of the manifest is a job."
+    for body, options, detail in (
+        (b"", {}, empty),
+        (b"\n\n", {}, empty),
+        (b"{}\n", {"on_invalid": "skip"}, useless),
+    ):
         refused = await submit(api, body, **options)
         assert (refused.status_code, refused.json()["field"]) == (422, "body"), refused.text
+        assert refused.json()["detail"] == detail
     assert nothing_stored(backstage)
 
 
@@ -182,12 +188,36 @@ async def test_a_mark_of_utf_8_does_no_harm(api: httpx.AsyncClient) -> None:
 
 async def test_one_job_on_many_images(api: httpx.AsyncClient) -> None:
     images = [await store(api, seed) for seed in range(3)]
-    asked = {"image_ids": [*images, images[0]], "job": {"task": "gcg"}, "priority": "interactive"}
+    asked = {"image_ids": images, "job": {"task": "gcg"}, "priority": "interactive"}
     created = await api.post("/batches", json=asked)
     assert created.status_code == 201, created.text
     assert (created.json()["jobs"], created.json()["priority"]) == (3, "interactive")
     listed = (await api.get(created.json()["links"]["jobs"])).json()["jobs"]
     assert [(job["custom_id"], job["image_id"]) for job in listed] == [(image, image) for image in images]
+
+
+async def test_wrong_entries_of_a_list_are_told_by_their_place_in_it(
+    api: httpx.AsyncClient, backstage: Backstage
+) -> None:
+    small, large = await store(api), await store(api, width=96)
+    asked: dict[str, Any] = {
+        "image_ids": [large, "0" * 64, large, small],
+        "job": {"task": "region_caption", "boxes": [[50, 0, 90, 30]]},
+    }
+    refused = await api.post("/batches", json=asked)
+    assert (refused.status_code, refused.json()["field"]) == (422, "image_ids[1]"), refused.text
+    assert refused.json()["detail"].startswith("image_ids[1] is wrong: ")
+    assert refused.json()["remedy"].endswith("to leave such entries out.")
+    told = [(2, "image_ids[1]"), (3, "image_ids[2]"), (4, "image_ids[3]")]
+    assert [(line["line"], line["field"]) for line in refused.json()["lines"]] == told
+    assert refused.json()["lines"][1]["detail"] == "image_ids[0] is the same image."
+    assert nothing_stored(backstage)
+    batch = (await api.post("/batches", json={**asked, "on_invalid": "skip"})).json()
+    assert (batch["jobs"], batch["invalid_lines"]) == (1, 3)
+    errors = lines_of(await api.get(batch["links"]["errors"]))
+    assert [(line["line"], line["error"]["field"]) for line in errors] == told
+    none = await api.post("/batches", json={**asked, "image_ids": ["0" * 64], "on_invalid": "skip"})
+    assert (none.status_code, none.json()["field"]) == (422, "image_ids"), none.text
 
 
 async def test_a_bucket_that_is_missing_is_told_of_with_what_the_operator_can_do(
@@ -232,7 +262,7 @@ async def test_a_prefix_of_a_bucket_becomes_a_job_a_picture(
     assert (job["image"], job["source"], job["links"]["image"]) == (None, f"s3://{bucket}/june/a.png", None)
     for wrong, field in (
         ({"bucket": "glamm", "prefix": ""}, "s3.bucket"),
-        ({"bucket": bucket, "prefix": "may/"}, "body"),
+        ({"bucket": bucket, "prefix": "may/"}, "s3.prefix"),
     ):
         refused = await api.post("/batches", json={"s3": wrong, "job": {"task": "gcg"}})
         assert (refused.status_code, refused.json()["field"]) == (422, field), refused.text
@@ -256,7 +286,7 @@ async def test_a_key_that_s3_would_not_take_is_refused(api: httpx.AsyncClient, s
         ({"job": {"task": "gcg"}, "image_ids": ["0" * 64], "expires_in": 0}, "expires_in"),
         ({"job": {"task": "gcg"}, "image_ids": ["0" * 64], "priority": "high"}, "priority"),
         ({"job": {"task": "gcg"}, "image_ids": ["0" * 64], "colour": "red"}, "colour"),
-        ({"job": {"task": "gcg"}, "image_ids": ["0" * 64]}, "line 1: image_id"),
+        ({"job": {"task": "gcg"}, "image_ids": ["0" * 64]}, "image_ids[0]"),
     ],
 )
 async def test_a_wrong_request_names_its_field(
