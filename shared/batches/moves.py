@@ -130,11 +130,10 @@ def _settle(conn: Connection) -> None:
         update(batches)
         .where(batches.c.finished_at.is_(None), batches.c.retry_at.is_(None), ~left)
         .values(finished_at=now, counts=counted(batches.c.id))
-        .returning(batches.c.id, batches.c.owner_id, batches.c.state)
+        .returning(batches.c.id, batches.c.owner_id)
     ).all()
     for row in settled:
-        state = row.state if row.state == BatchState.CANCELED else "finished"
-        outbox.batch_finished(conn, row.id, row.owner_id, state)
+        outbox.batch_finished(conn, row.id, row.owner_id)
 
 
 def _ask(conn: Connection, batch_id: UUID, owner_id: UUID, state: BatchState, **values: Any) -> None:

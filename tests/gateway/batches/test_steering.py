@@ -149,6 +149,17 @@ async def test_a_finished_batch_is_told_of_once(api: httpx.AsyncClient, backstag
     assert (of_batch["id"], of_batch["state"]) == (batch["id"], "finished")
 
 
+async def test_a_canceled_batch_is_told_of_as_it_is_shown(api: httpx.AsyncClient, backstage: Backstage) -> None:
+    with backstage.engine.begin() as connection:
+        endpoints.create(connection, LOCAL_OWNER, "https://hooks.example/", [EventType.BATCH_FINISHED], "", most=1)
+    url = (await submit(api, manifest([{"image_id": await store(api), "task": "gcg"}]))).headers["Location"]
+    assert (await api.post(f"{url}/cancel")).json()["state"] == "canceled"
+    work_off(backstage)
+    with backstage.engine.connect() as connection:
+        told = connection.execute(select(webhook_deliveries.c.payload)).scalar_one()
+    assert told["data"]["state"] == (await api.get(url)).json()["state"] == "finished"
+
+
 async def test_another_owners_batch_is_not_there(api: httpx.AsyncClient, backstage: Backstage) -> None:
     image = await store(api)
     url = (await submit(api, manifest([{"image_id": image, "task": "gcg"}]))).headers["Location"]
