@@ -89,16 +89,24 @@ class InvalidInput(GlammError):
 
 
 class InvalidLines(InvalidInput):
-    """Lines of a manifest are wrong. more: besides those that are told of."""
+    """Lines of a manifest are wrong. more: besides those that are told of. of_list: they are entries of a list.
 
-    def __init__(self, faults: Sequence[tuple[int, Problem]], more: bool) -> None:
+    The field of an entry says which one it is.
+    """
+
+    def __init__(self, faults: Sequence[tuple[int, Problem]], more: bool, *, of_list: bool = False) -> None:
         (number, first), *others = faults
-        field = f"line {number}" if first.field in (None, "line") else f"line {number}: {first.field}"
+        if of_list:
+            where = field = str(first.field)
+            what = "entries"
+        else:
+            where, what = f"Line {number}", "lines"
+            field = f"line {number}" if first.field in (None, "line") else f"line {number}: {first.field}"
         also = f" So {'are at least' if more else 'are'} {len(others)} more." if others else ""
         super().__init__(
             field,
-            f"Line {number} is wrong: {first.detail}{also}",
-            f"{first.remedy} Or send on_invalid=skip to leave such lines out.",
+            f"{where} is wrong: {first.detail}{also}",
+            f"{first.remedy} Or send on_invalid=skip to leave such {what} out.",
         )
         self.lines = tuple(faults)
 

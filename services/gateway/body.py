@@ -171,6 +171,17 @@ def content_type(headers: Mapping[str, str]) -> str:
     return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
+def require_plain(headers: Mapping[str, str]) -> None:
+    """Raises UnsupportedMedia for a body that is compressed: nothing here unpacks one."""
+    coding = headers.get("content-encoding", "").strip().lower()
+    if coding not in ("", "identity"):
+        raise UnsupportedMedia(
+            "Content-Encoding",
+            f"No body is read that is packed with {coding[:40]!r}.",
+            "Send it as it is, not compressed.",
+        )
+
+
 def _may_be_image(kind: str) -> bool:
     """The bytes decide what an image is, since programs guess its type from a file's name; only other kinds are out."""
     return kind in ("", _UNKNOWN_TYPE) or kind.startswith("image/")
@@ -195,7 +206,11 @@ def _too_large_form(most: int, limits: Limits) -> TooLarge:
 
 
 def _bounded(request: Request, limit: int, refusal: TooLarge) -> Request:
-    """The same request, whose body raises `refusal` as soon as it is, or says it will be, longer than `limit` bytes."""
+    """The same request, whose body raises `refusal` as soon as it is, or says it will be, longer than `limit` bytes.
+
+    Raises UnsupportedMedia where it is compressed.
+    """
+    require_plain(request.headers)
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit:
         raise refusal

@@ -116,7 +116,7 @@ _PROBLEMS: dict[int, tuple[str, GlammError]] = {
         TooLarge("image", "The image has more than 33,554,432 bytes.", "Send at most 33,554,432 bytes."),
     ),
     415: (
-        "A content type or kind of image that is not read",
+        "A content type or kind of image that is not read, or a compressed body",
         UnsupportedMedia("image", "The image is animated.", "Send one frame as a still image."),
     ),
     422: (

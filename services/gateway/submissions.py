@@ -71,7 +71,7 @@ async def submit(
 async def _store(gateway: Gateway, caller: Principal, image: CheckedImage, new: jobs.NewJob) -> None:
     """Before the job, and for itself: whatever becomes of the job, the image counts and can be deleted."""
     async with gateway.engine.connect() as connection:
-        await connection.run_sync(jobs.require_room, new)
+        await connection.run_sync(jobs.require_room, new.owner_id, new.most_queued)
     await storage.keep(gateway, caller, image)
     async with gateway.engine.begin() as connection:
         await storage.record(gateway, connection, caller.owner_id, image)

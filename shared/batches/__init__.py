@@ -2,7 +2,7 @@
 
 from shared.batches.creation import INCOMING, MOST_INVALID, create, too_many_invalid
 from shared.batches.moves import cancel, pause, resume, retry, work_off
-from shared.batches.records import BatchView, JobRow, Line, LineFault, NewBatch, ProblemCount, RowFilter
+from shared.batches.records import BatchView, JobRow, Line, LineFault, NewBatch, Origin, ProblemCount, RowFilter
 from shared.batches.results import Page, error_pages, page_lines, result_pages
 from shared.batches.views import get, jobs_page, page, require
 
@@ -14,6 +14,7 @@ __all__ = [
     "Line",
     "LineFault",
     "NewBatch",
+    "Origin",
     "Page",
     "ProblemCount",
     "RowFilter",

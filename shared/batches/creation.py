@@ -5,16 +5,17 @@ from typing import Any, LiteralString
 from uuid import UUID
 
 import psycopg
-from sqlalchemy import Connection, func, insert, select, text
+from sqlalchemy import Connection, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.batches.records import LineFault, NewBatch
+from shared.batches.records import LineFault, NewBatch, Origin
 from shared.database import notify
-from shared.errors import InvalidInput, InvalidLines, KeyReused, LimitReached, Problem, Unavailable
+from shared.errors import InvalidInput, InvalidLines, KeyReused, Problem, Unavailable
 from shared.ids import uuid7
-from shared.jobs.statements import now, queued
+from shared.jobs import require_room
+from shared.jobs.statements import now
 from shared.states import State
-from shared.tables import batch_errors, batches, jobs
+from shared.tables import batch_errors, batches
 
 INCOMING: dict[str, LiteralString] = {
     "line": "integer",
@@ -84,10 +85,12 @@ def _create(conn: Connection, new: NewBatch, before: Sequence[LineFault]) -> UUI
     _lock_images(conn, new.owner_id)
     _name_uploads(conn, new)
     most = MOST_INVALID if new.skip else _REPORTED
-    faults = sorted((*before, *_found(conn, new.owner_id, most + 1)), key=lambda fault: fault.number)
+    faults = sorted((*before, *_found(conn, new, most + 1)), key=lambda fault: fault.number)
     if faults and not new.skip:
         raise InvalidLines(
-            [(fault.number, fault.problem) for fault in faults[:_REPORTED]], more=len(faults) > _REPORTED
+            [(fault.number, fault.problem) for fault in faults[:_REPORTED]],
+            more=len(faults) > _REPORTED,
+            of_list=new.origin is Origin.IMAGE_IDS,
         )
     if len(faults) > MOST_INVALID:
         raise too_many_invalid()
@@ -95,9 +98,8 @@ def _create(conn: Connection, new: NewBatch, before: Sequence[LineFault]) -> UUI
         conn.execute(text("DELETE FROM incoming WHERE line = ANY(:lines)"), {"lines": [each.number for each in faults]})
     count = conn.execute(text("SELECT count(*) FROM incoming")).scalar_one()
     if not count:
-        what = "No line of the manifest is a job." if faults else "There is no image in it."
-        raise InvalidInput("body", what, "Send one job at least.")
-    _require_room(conn, new, count)
+        raise _nothing_left(new.origin) if faults else _nothing_sent(new.origin)
+    require_room(conn, new.owner_id, new.most_queued, count)
     batch_id = new.id or uuid7()
     values = {"id": batch_id, "owner_id": new.owner_id, "name": new.name, "priority": new.priority, "jobs": count}
     made_by = {"request_digest": new.request_digest}
@@ -159,54 +161,73 @@ def _name_uploads(conn: Connection, new: NewBatch) -> None:
     )
 
 
-def _found(conn: Connection, owner_id: UUID, most: int) -> list[LineFault]:
-    """What only the database knows to be wrong; of each line its first fault, and of so many lines at most."""
+def _found(conn: Connection, new: NewBatch, most: int) -> list[LineFault]:
+    """What only the database knows to be wrong; of each line its first fault, and of so many lines at most.
+
+    A line that is left out takes its custom_id from no other.
+    """
     rows = conn.execute(
         text(
             """
-            WITH seen AS (
-                SELECT line, custom_id, incoming.image_id, box_right, box_bottom, images.width, images.height,
+            WITH judged AS (
+                SELECT line, custom_id, incoming.image_id, images.width, images.height,
                        incoming.image_id IS NOT NULL AND images.id IS NULL AS unknown,
-                       CASE WHEN custom_id IS NOT NULL
-                            THEN first_value(line) OVER (PARTITION BY custom_id ORDER BY line) END AS first
+                       coalesce(box_right > images.width OR box_bottom > images.height, false) AS outside
                 FROM incoming LEFT JOIN images
                 ON images.id = incoming.image_id AND images.owner_id = :owner AND images.deleted_at IS NULL
+            ), seen AS (
+                SELECT *, CASE WHEN custom_id IS NOT NULL AND NOT (:skip AND (unknown OR outside)) THEN
+                    first_value(line) OVER (PARTITION BY custom_id, :skip AND (unknown OR outside) ORDER BY line)
+                END AS first FROM judged
             )
-            SELECT * FROM seen
-            WHERE unknown OR first <> line OR box_right > width OR box_bottom > height ORDER BY line LIMIT :most
+            SELECT * FROM seen WHERE unknown OR first <> line OR outside ORDER BY line LIMIT :most
             """
         ),
-        {"owner": owner_id, "most": most},
+        {"owner": new.owner_id, "skip": new.skip, "most": most},
     )
-    return [LineFault(row.line, row.custom_id, _judged(row)) for row in rows]
+    of_list = new.origin is Origin.IMAGE_IDS
+    return [LineFault(row.line, row.custom_id, _judged(row, of_list)) for row in rows]
 
 
-def _judged(row: Any) -> Problem:
+def _judged(row: Any, of_list: bool) -> Problem:
+    """of_list: an entry of `image_ids`, whose image is its name as well."""
+    entry = f"image_ids[{row.line - 1}]"
     if row.unknown:
         error: InvalidInput = InvalidInput(
-            "image_id",
+            entry if of_list else "image_id",
             f"There is no image {row.image_id}.",
             "Send or declare the image first.",
         )
+    elif row.first is not None and row.first != row.line and of_list:
+        error = InvalidInput(entry, f"image_ids[{row.first - 1}] is the same image.", "Name each image once.")
     elif row.first is not None and row.first != row.line:
         error = InvalidInput(
             "custom_id", f"Line {row.first} has the same custom_id.", "Give each job of a batch a custom_id of its own."
         )
     else:
         error = InvalidInput(
-            "boxes", f"A box leaves the image ({row.width} × {row.height}).", "Send boxes in pixels of the image."
+            entry if of_list else "boxes",
+            f"A box leaves the image ({row.width} × {row.height}).",
+            "Send boxes in pixels of the image.",
         )
     return error.to_problem()
 
 
-def _require_room(conn: Connection, new: NewBatch, more: int) -> None:
-    """As for a single job: a limit that is kept to within what comes at once serves as well."""
-    if new.most_queued is None:
-        return
-    room = new.most_queued - more
-    waiting = select(jobs.c.id).where(queued, jobs.c.owner_id == new.owner_id).limit(max(0, room) + 1)
-    if room < 0 or conn.execute(select(func.count()).select_from(waiting.subquery())).scalar_one() > room:
-        raise LimitReached("queued_jobs", new.most_queued, "jobs waiting", "Wait until some have been worked off.")
+def _nothing_left(origin: Origin) -> InvalidInput:
+    """All of them were left out."""
+    if origin is Origin.IMAGE_IDS:
+        return InvalidInput("image_ids", "No entry of image_ids is a job.", "Name one image at least that is stored.")
+    return InvalidInput("body", "No line of the manifest is a job.", "Send one job at least.")
+
+
+def _nothing_sent(origin: Origin) -> InvalidInput:
+    if origin is Origin.PREFIX:
+        return InvalidInput(
+            "s3.prefix",
+            "No PNG, JPEG or WebP file has a key that begins with the prefix.",
+            "Name the beginning of such keys; one that means a folder ends with a slash.",
+        )
+    return InvalidInput("body", "The manifest is empty.", "Send a line of JSON for each job.")
 
 
 def _fault_row(batch_id: UUID, fault: LineFault) -> dict[str, Any]:

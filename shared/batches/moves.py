@@ -4,14 +4,15 @@ A request only writes down what is wanted, so that it takes no longer for a mill
 it at once, and the scheduler does the rest by `work_off`, some jobs at a time.
 """
 
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, and_, null, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, null, select, update
 
-from shared.batches.statements import counted, job_of, unfinished
+from shared.batches.statements import counted, failed, job_of, unfinished
 from shared.database import notify
 from shared.errors import Conflict, NotFound
-from shared.jobs import cancel_all
+from shared.jobs import cancel_all, require_room
 from shared.jobs.statements import announced, now
 from shared.states import BatchState, State
 from shared.tables import batches, jobs
@@ -19,7 +20,6 @@ from shared.webhooks import outbox
 
 _AT_ONCE = 5000
 _UNFINISHED: dict[str, None] = {"finished_at": None, "counts": None}
-_CANCELED, _FAILED = jobs.c.state == State.CANCELED, jobs.c.state == State.FAILED
 
 
 def pause(conn: Connection, batch_id: UUID, owner_id: UUID) -> None:
@@ -29,7 +29,8 @@ def pause(conn: Connection, batch_id: UUID, owner_id: UUID) -> None:
 
 def resume(conn: Connection, batch_id: UUID, owner_id: UUID) -> None:
     """Raises NotFound, and Conflict once it was cancelled."""
-    _ask(conn, batch_id, owner_id, BatchState.RUNNING)
+    stood = batches.c.state == BatchState.PAUSED
+    _ask(conn, batch_id, owner_id, BatchState.RUNNING, running_since=_now_if(stood))
     _announce(conn, batch_id)
 
 
@@ -41,10 +42,17 @@ def cancel(conn: Connection, batch_id: UUID, owner_id: UUID) -> None:
     _announce(conn, batch_id)
 
 
-def retry(conn: Connection, batch_id: UUID, owner_id: UUID) -> None:
-    """Queue its failed jobs again, with all their time. Raises NotFound, and Conflict if it was cancelled."""
+def retry(conn: Connection, batch_id: UUID, owner_id: UUID, most_queued: int | None = None) -> None:
+    """Queue its failed jobs again, with all their time. most_queued: how many jobs of the owner may wait then.
+
+    Raises NotFound, Conflict if it was cancelled, and LimitReached when too many would wait.
+    """
     _refuse_canceled(conn, batch_id, owner_id)
-    conn.execute(update(batches).where(_mine(batch_id, owner_id)).values(retry_at=now, **_UNFINISHED))
+    if most_queued is not None:
+        _require_room(conn, batch_id, owner_id, most_queued)
+    since = _now_if(batches.c.finished_at.is_not(None))
+    asked = update(batches).where(_mine(batch_id, owner_id)).values(retry_at=now, running_since=since, **_UNFINISHED)
+    conn.execute(asked)
     _announce(conn, batch_id)
 
 
@@ -66,11 +74,10 @@ def _cancel_some(conn: Connection) -> bool:
 
 
 def _retry_some(conn: Connection) -> bool:
-    failed = and_(job_of(batches.c.id), _FAILED, jobs.c.finished_at <= batches.c.retry_at)
-    asked = batches.c.retry_at.is_not(None)
+    asked, due = batches.c.retry_at.is_not(None), _to_be_retried()
     chosen = (
         select(jobs.c.id, (batches.c.expires_at - batches.c.created_at).label("ttl"))
-        .join_from(batches, jobs, failed)
+        .join_from(batches, jobs, due)
         .where(asked)
         .limit(_AT_ONCE)
         .with_for_update(of=jobs, skip_locked=True)
@@ -93,9 +100,28 @@ def _retry_some(conn: Connection) -> bool:
         .returning(jobs.c.id, announced)
     ).all()
     if len(again) < _AT_ONCE:
-        done = ~select(jobs.c.id).where(failed).correlate(batches).exists()
+        done = ~select(jobs.c.id).where(due).correlate(batches).exists()
         conn.execute(update(batches).where(asked, done).values(retry_at=null()))
     return len(again) == _AT_ONCE
+
+
+def _to_be_retried() -> ColumnElement[bool]:
+    """True of the failed jobs of a batch that were there when it was asked for."""
+    return and_(job_of(batches.c.id), failed, jobs.c.finished_at <= batches.c.retry_at)
+
+
+def _require_room(conn: Connection, batch_id: UUID, owner_id: UUID, most: int) -> None:
+    """What was asked of the owner's other batches and is not worked off yet counts as well. Raises LimitReached."""
+
+    def count(found: Select[tuple[UUID]]) -> int:
+        """No further than matters."""
+        return conn.execute(select(func.count()).select_from(found.limit(most + 1).subquery())).scalar_one()
+
+    again = count(select(jobs.c.id).where(job_of(batch_id), failed))
+    others = batches.c.owner_id == owner_id, batches.c.id != batch_id, batches.c.retry_at.is_not(None)
+    if again:
+        due = count(select(jobs.c.id).join_from(batches, jobs, _to_be_retried()).where(*others))
+        require_room(conn, owner_id, most, again, due)
 
 
 def _settle(conn: Connection) -> None:
@@ -104,16 +130,20 @@ def _settle(conn: Connection) -> None:
         update(batches)
         .where(batches.c.finished_at.is_(None), batches.c.retry_at.is_(None), ~left)
         .values(finished_at=now, counts=counted(batches.c.id))
-        .returning(batches.c.id, batches.c.owner_id, batches.c.state)
+        .returning(batches.c.id, batches.c.owner_id)
     ).all()
     for row in settled:
-        state = row.state if row.state == BatchState.CANCELED else "finished"
-        outbox.batch_finished(conn, row.id, row.owner_id, state)
+        outbox.batch_finished(conn, row.id, row.owner_id)
 
 
-def _ask(conn: Connection, batch_id: UUID, owner_id: UUID, state: BatchState) -> None:
+def _ask(conn: Connection, batch_id: UUID, owner_id: UUID, state: BatchState, **values: Any) -> None:
     _refuse_canceled(conn, batch_id, owner_id)
-    conn.execute(update(batches).where(_mine(batch_id, owner_id)).values(state=state))
+    conn.execute(update(batches).where(_mine(batch_id, owner_id)).values(state=state, **values))
+
+
+def _now_if(stood: ColumnElement[bool]) -> ColumnElement[Any]:
+    """The `running_since` of a batch that stood still until now."""
+    return case((stood, now), else_=batches.c.running_since)
 
 
 def _refuse_canceled(conn: Connection, batch_id: UUID, owner_id: UUID) -> None:

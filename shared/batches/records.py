@@ -2,11 +2,20 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import Enum, auto
 from uuid import UUID
 
 from shared.errors import Problem
 from shared.states import FINISHED, BatchState, State
 from shared.tasks import Ask, Task
+
+
+class Origin(Enum):
+    """What named a batch's jobs, and so in which words it is told what is wrong with them."""
+
+    MANIFEST = auto()
+    IMAGE_IDS = auto()
+    PREFIX = auto()
 
 
 @dataclass(frozen=True)
@@ -26,6 +35,7 @@ class NewBatch:
     most_queued: int | None = None
     id: UUID | None = None
     request_digest: bytes | None = None
+    origin: Origin = Origin.MANIFEST
 
 
 @dataclass(frozen=True)
@@ -61,7 +71,7 @@ class ProblemCount:
 
 @dataclass(frozen=True)
 class BatchView:
-    """counts: jobs by state. invalid_lines: left out of the manifest. rate: jobs that finished a second, lately."""
+    """counts: jobs by state. invalid_lines: left out of the manifest. rate: jobs a second, lately."""
 
     id: UUID
     name: str
@@ -86,8 +96,8 @@ class BatchView:
 
     @property
     def eta_seconds(self) -> float | None:
-        """None while nothing has finished lately, and when nothing is left."""
-        if not self.unfinished or not self.rate or self.state is BatchState.PAUSED:
+        """None while nothing has finished lately or the batch is paused or cancelled, and when nothing is left."""
+        if not self.unfinished or not self.rate or self.state is not BatchState.RUNNING:
             return None
         return self.unfinished / self.rate
 

@@ -12,6 +12,9 @@ from shared.tables import batches, jobs
 # Written out and not bound, one by one: each is a range of the index of batch and state.
 unfinished = jobs.c.state.in_([literal_column(f"'{state}'") for state in State if not state.finished])
 
+# Likewise: what has come to an end by itself.
+done = jobs.c.state.in_([literal_column(f"'{state}'") for state in (State.SUCCEEDED, State.FAILED)])
+
 # Likewise, with the key as the index has it.
 failed = jobs.c.state == literal_column(f"'{State.FAILED}'")
 error_type = jobs.c.error.op("->>", return_type=Text())(literal_column("'type'"))

@@ -4,10 +4,10 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, func, literal, select
+from sqlalchemy import Connection, Row, case, extract, func, literal, select
 
 from shared.batches.records import BatchView, JobRow, ProblemCount, RowFilter
-from shared.batches.statements import counted, error_type, failed, job_of
+from shared.batches.statements import counted, done, error_type, failed, job_of
 from shared.errors import NotFound, Problem
 from shared.jobs.statements import now
 from shared.states import BatchState, State
@@ -72,9 +72,7 @@ def _view(conn: Connection, row: Row[Any]) -> BatchView:
     counts = row.counts
     if counts is None:
         counts = conn.execute(select(counted(literal(row.id)))).scalar_one()
-    lately = select(func.count()).where(job_of(row.id), jobs.c.finished_at > now - _LATELY)
     invalid = select(func.count()).where(batch_errors.c.batch_id == row.id)
-    finished = conn.execute(lately).scalar_one()
     return BatchView(
         id=row.id,
         name=row.name,
@@ -86,9 +84,22 @@ def _view(conn: Connection, row: Row[Any]) -> BatchView:
         jobs=row.jobs,
         counts={state: counts.get(state, 0) for state in State},
         invalid_lines=conn.execute(invalid).scalar_one(),
-        rate=finished / _LATELY.total_seconds(),
+        rate=_rate(conn, row),
         problems=_problems(conn, row.id) if counts.get(State.FAILED) else (),
     )
+
+
+def _rate(conn: Connection, row: Row[Any]) -> float:
+    """Jobs a second over the last minute, or over the time since the first of them could start if that is shorter."""
+    minute = now - _LATELY
+    going = func.greatest(minute, row.running_since)
+    ended = jobs.c.finished_at
+    # One that has gone on before the minute may have had few jobs in it; else the first that was admitted began it.
+    older = select(jobs.c.id).where(job_of(row.id), done, ended > row.running_since, ended <= minute)
+    since = case((older.correlate(None).exists(), minute), else_=func.greatest(going, func.min(jobs.c.admitted_at)))
+    found = select(func.count(), extract("epoch", now - since)).where(job_of(row.id), done, ended > going)
+    count, seconds = conn.execute(found).one()
+    return count / float(seconds) if count and seconds > 0 else 0.0
 
 
 def _problems(conn: Connection, batch_id: UUID) -> tuple[ProblemCount, ...]:

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from shared.jobs.records import Message
-from shared.jobs.statements import MESSAGE, announced, in_flight, message_of, now, queued
+from shared.jobs.statements import MESSAGE, announced, in_flight, in_time, message_of, now, queued
 from shared.priority import Priority
 from shared.states import BatchState, State
 from shared.tables import batches, jobs, owners
@@ -37,7 +37,7 @@ _BATCHES_OF_OWNER = 8
 
 
 def admit(conn: Connection, window: int, reserve: int = 0) -> list[Message]:
-    """Let queued jobs into vision, in the order in which they are to be sent.
+    """Let queued jobs that are in time into vision, in the order in which they are to be sent.
 
     No more than `window` jobs are in flight afterwards, or `reserve` more for those that somebody waits for: they would
     else stand behind a window full of bulk work. One admits at a time, and nothing else puts a job in flight. There may
@@ -63,7 +63,8 @@ def _admission() -> ReturningUpdate[Any]:
         .prefix_with("MATERIALIZED")
     )
     # Whoever holds a row is about to take its job away.
-    free = select(jobs.c.id).where(jobs.c.id.in_(select(chosen.c.id)), queued).with_for_update(skip_locked=True).cte()
+    mine = jobs.c.id.in_(select(chosen.c.id))
+    free = select(jobs.c.id).where(mine, queued, in_time).with_for_update(skip_locked=True).cte()
     return (
         update(jobs)
         .where(jobs.c.id == free.c.id)
@@ -103,7 +104,7 @@ def _of_batches() -> Select[Any]:
     numbered = select(batches, nth.label("nth")).where(running, waiting).subquery("numbered")
     head = (
         select(jobs.c.id, jobs.c.created_at, jobs.c.line)
-        .where(jobs.c.batch_id == numbered.c.id, queued)
+        .where(jobs.c.batch_id == numbered.c.id, queued, in_time)
         .order_by(jobs.c.line)
         .limit(_most())
         .lateral("head")
@@ -115,7 +116,7 @@ def _of_batches() -> Select[Any]:
 def _single() -> Select[Any]:
     head = (
         select(jobs.c.id, jobs.c.priority, jobs.c.created_at)
-        .where(jobs.c.owner_id == owners.c.id, jobs.c.batch_id.is_(None), queued)
+        .where(jobs.c.owner_id == owners.c.id, jobs.c.batch_id.is_(None), queued, in_time)
         .order_by(jobs.c.priority.desc(), jobs.c.created_at, jobs.c.id)
         .limit(_most())
         .lateral("head")

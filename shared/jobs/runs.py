@@ -11,7 +11,18 @@ from sqlalchemy import Connection, case, exists, insert, null, select, update
 from shared.errors import FeaturesLost, Problem
 from shared.jobs.conversations import history
 from shared.jobs.records import Generation, Message, Phrase, Result, Run, RunImage, Timing
-from shared.jobs.statements import MESSAGE, RELEASED, announced, close_run, failure, finish, held, message_of, now
+from shared.jobs.statements import (
+    MESSAGE,
+    RELEASED,
+    announced,
+    close_run,
+    failure,
+    finish,
+    held,
+    in_time,
+    message_of,
+    now,
+)
 from shared.priority import is_urgent
 from shared.states import Outcome, Stage, State
 from shared.tables import answers, generations, images, jobs, phrases, results, stage_runs
@@ -22,8 +33,8 @@ from shared.webhooks import outbox
 def enter(conn: Connection, message: Message, worker: str, lease: timedelta) -> Run | None:
     """Take the job that the message names, and count the start; None when there is nothing to do.
 
-    That is so when the job has left the stage, was started since the message was sent, or is leased. An expired
-    lease is for the sweep to clear: it alone decides whether an attempt is left.
+    That is so when the job has left the stage, was started since the message was sent, is leased, or is past its time.
+    An expired lease is for the sweep to clear: it alone decides whether an attempt is left.
     """
     token = uuid4()
     row = conn.execute(
@@ -33,6 +44,7 @@ def enter(conn: Connection, message: Message, worker: str, lease: timedelta) -> 
             jobs.c.state == message.stage.state,
             jobs.c.attempt == message.attempt,
             jobs.c.lease_token.is_(None),
+            in_time,
         )
         .values(attempt=jobs.c.attempt + 1, lease_worker=worker, lease_token=token, lease_expires_at=now + lease)
         .returning(jobs, now.label("started_at"))

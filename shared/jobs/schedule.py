@@ -27,6 +27,8 @@ from shared.tables import LOCAL_OWNER, images, jobs
 from shared.webhooks import outbox
 
 _EXPIRY_BATCH = 1000
+_COME_BACK_SECONDS = 30.0
+"""Where the queue is full: it seldom has room in less, and a manifest is read anew at each try."""
 
 
 def create(conn: Connection, new: NewJob, conversation_id: UUID | None = None, turn: int | None = None) -> UUID:
@@ -37,7 +39,7 @@ def create(conn: Connection, new: NewJob, conversation_id: UUID | None = None, t
 
     The image's row is locked against `withdraw_image`, so that one either sees the job or is seen here.
     """
-    require_room(conn, new)
+    require_room(conn, new.owner_id, new.most_queued)
     job_id = new.id or uuid7()
     values = {
         "id": literal(job_id),
@@ -68,18 +70,24 @@ def create(conn: Connection, new: NewJob, conversation_id: UUID | None = None, t
     return job_id
 
 
-def require_room(conn: Connection, new: NewJob) -> None:
-    """Two that come at once may pass it together: a limit that is kept to within a few jobs serves as well.
+def require_room(conn: Connection, owner_id: UUID, most: int | None, more: int = 1, due: int = 0) -> None:
+    """For so many jobs more, beside those that are about to be queued anyway. most: may wait; None for any number.
 
-    Raises LimitReached.
+    Two that come at once may pass it together: a limit that is kept to within what comes at once serves as well.
+
+    Raises LimitReached, with the time to come back at where an empty queue would have room.
     """
-    if new.most_queued is None:
+    if most is None:
         return
+    if more > most:
+        remedy = "Queue fewer at a time, or have the limit raised."
+        raise LimitReached("queued_jobs", most, "jobs waiting", remedy)
+    room = most - more - due
     # The one that would be too many tells; how many there are besides does not matter.
-    waiting = select(jobs.c.id).where(queued, jobs.c.owner_id == new.owner_id)
-    last = waiting.offset(max(0, new.most_queued - 1)).limit(1)
-    if new.most_queued == 0 or conn.execute(last).one_or_none() is not None:
-        raise LimitReached("queued_jobs", new.most_queued, "jobs waiting", "Wait until some have been worked off.")
+    last = select(jobs.c.id).where(queued, jobs.c.owner_id == owner_id).offset(max(0, room)).limit(1)
+    if room < 0 or conn.execute(last).one_or_none() is not None:
+        remedy = "Wait until some have been worked off."
+        raise LimitReached("queued_jobs", most, "jobs waiting", remedy, retry_after=_COME_BACK_SECONDS)
 
 
 def count_queued(conn: Connection, owner_id: UUID) -> int:

@@ -119,7 +119,7 @@ class BatchRequest(BatchOptions):
     """The same job on many images: on those of a list, or on all below a prefix of a bucket."""
 
     job: Asking
-    image_ids: list[ImageId] | None = Field(None, min_length=1, description="of stored images")
+    image_ids: list[ImageId] | None = Field(None, min_length=1, description="of stored images, each once")
     s3: S3Prefix | None = None
 
     @model_validator(mode="after")
@@ -149,7 +149,11 @@ class BatchLinks(Response):
 
 
 class Batch(Response):
-    """`state` is `finished` once no job of it is left to do; `rate` is jobs a second, over the last minute."""
+    """`state` is `finished` once no job of it is left to do, `canceled` while its jobs are being taken away.
+
+    `rate` is jobs a second that succeeded or failed, over the last minute, or since its first job was let in, or the
+    batch was resumed or retried, if that is less.
+    """
 
     id: UUID
     name: str
@@ -163,7 +167,9 @@ class Batch(Response):
     invalid_lines: int = Field(description="of the manifest, left out")
     progress: float = Field(description="share of its jobs that have finished, 0 to 1")
     rate: float
-    eta_seconds: float | None
+    eta_seconds: float | None = Field(
+        description="at that rate; null where there is none, of one that is paused or canceled, and of a finished one"
+    )
     problems: list[BatchProblem] = Field(description="why jobs failed, the most frequent first")
     links: BatchLinks
 

@@ -22,7 +22,7 @@ class Problem(Response):
     detail: str
     field: str | None = None
     remedy: str | None = None
-    lines: list[LineProblem] = Field([], description="of a manifest: the first that are wrong")
+    lines: list[LineProblem] = Field([], description="of a manifest or of `image_ids`: the first that are wrong")
 
 
 class Failure(Problem):

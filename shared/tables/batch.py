@@ -34,6 +34,13 @@ batches = Table(
     Column("finished_at", INSTANT, comment="since when none of its jobs is unfinished"),
     Column("counts", JSON, comment="its jobs by state, of a finished one: they change no more"),
     Column("request_digest", LargeBinary, comment="by which the request that made it is known"),
+    Column(
+        "running_since",
+        INSTANT,
+        nullable=False,
+        server_default=func.now(),
+        comment="when it was made, or last resumed or retried",
+    ),
     CheckConstraint(one_of("state", BatchState), name="state_known"),
     CheckConstraint("jobs >= 0", name="jobs_not_negative"),
     CheckConstraint("num_nulls(finished_at, counts) IN (0, 2)", name="finished_has_counts"),

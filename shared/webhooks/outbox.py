@@ -69,11 +69,11 @@ def jobs_finished(conn: Connection, job_ids: Sequence[UUID]) -> None:
         conn.execute(_TELL_OF_JOBS, {"job_ids": list(job_ids)})
 
 
-def batch_finished(conn: Connection, batch_id: UUID, owner_id: UUID, state: str) -> None:
-    """Tell that no job of the batch is left to do; to be called once a batch. state: the batch's."""
+def batch_finished(conn: Connection, batch_id: UUID, owner_id: UUID) -> None:
+    """Tell that no job of the batch is left to do, whatever came of them; to be called each time that this is so."""
     event = literal(EventType.BATCH_FINISHED.value)
     data = func.jsonb_build_object(
-        "id", cast(str(batch_id), Text), "state", cast(state, Text), "links", _links(cast(f"/batches/{batch_id}", Text))
+        "id", cast(str(batch_id), Text), "state", "finished", "links", _links(cast(f"/batches/{batch_id}", Text))
     )
     told = select(
         func.uuidv7(), webhook_endpoints.c.id, event, _payload(event, func.statement_timestamp(), data), _DUE

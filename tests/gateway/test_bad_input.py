@@ -1,5 +1,6 @@
 """Whatever is wrong with a request: a problem that names the field and the remedy; nothing stored, nothing queued."""
 
+import gzip
 import json
 import struct
 import zlib
@@ -208,6 +209,28 @@ async def test_jobs_of_another_content_type_are_refused(refused, content_type: s
 async def test_images_of_another_content_type_are_refused(refused, png, content_type: str) -> None:
     await refused("POST", "/images", 415, "Content-Type", content=png, headers={"Content-Type": content_type})
     await refused("POST", "/images", 415, "image", files={"image": ("a.txt", png, content_type)})
+
+
+@pytest.mark.parametrize(
+    ("path", "content_type"),
+    [
+        ("/images", "image/png"),
+        ("/images", "multipart/form-data; boundary=x"),
+        ("/jobs", "application/json"),
+        ("/jobs", "multipart/form-data; boundary=x"),
+        ("/conversations", "application/json"),
+        ("/batches", "application/json"),
+        ("/batches", "application/jsonl"),
+    ],
+)
+async def test_a_compressed_body_is_told_as_that(refused, path: str, content_type: str) -> None:
+    headers = {"Content-Type": content_type, "Content-Encoding": "gzip"}
+    await refused("POST", path, 415, "Content-Encoding", content=gzip.compress(b'{"task": "gcg"}'), headers=headers)
+
+
+async def test_a_body_that_says_it_is_not_compressed_is_read(api, png) -> None:
+    headers = {"Content-Type": "image/png", "Content-Encoding": "identity"}
+    assert (await api.post("/images", content=png, headers=headers)).status_code == 201
 
 
 async def test_a_form_must_bring_one_image_and_known_fields(refused, png) -> None:

@@ -188,6 +188,7 @@ async def test_a_job_too_many_leaves_nothing(settings, backstage, png) -> None:
     async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://x") as api:
         refused = await api.post("/jobs", files={"image": ("a.png", png)}, data={"task": "gcg"})
     assert (refused.status_code, refused.json()["field"]) == (429, "queued_jobs")
+    assert "retry-after" not in refused.headers
     assert backstage.contents() == Contents()
 
 

@@ -388,7 +388,7 @@ def test_an_endpoint_hears_what_it_asked_for_and_of_its_owner_alone(place: Place
     assert [len(place.log(endpoint)) for endpoint in (mine, failures, theirs)] == [1, 0, 0]
     batch_id = uuid4()
     with place.engine.begin() as conn:
-        outbox.batch_finished(conn, batch_id, other, "finished")
+        outbox.batch_finished(conn, batch_id, other)
     (told,) = place.log(theirs)
     assert (told.event, told.payload["data"]["id"]) == ("batch.finished", str(batch_id))
     assert [len(place.log(endpoint)) for endpoint in (mine, failures)] == [1, 0]

@@ -1,5 +1,6 @@
 """One line of a manifest as a job, or what is wrong with it."""
 
+import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -39,6 +40,7 @@ def read(raw: RawLine, rules: Rules) -> Line | LineFault:
         asked = _LINE.validate_json(raw.data)
         ask = schema.to_ask(asked)
         tasks.validate(ask, rules.side, rules.side, rules.limits)
+        _require_once(raw.data.decode())
         if asked.s3_uri is not None:
             require_bucket(split(asked.s3_uri)[0] or "", rules.buckets, "s3_uri")
     except ValidationError as wrong:
@@ -55,6 +57,20 @@ def require_bucket(bucket: str, known: Collection[str], field: str) -> None:
     if bucket not in known:
         open_ones = f"Use one of: {', '.join(sorted(known))}." if known else "Upload the images, and send their ids."
         raise InvalidInput(field, f"The service may not read the bucket {bucket}.", open_ones)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object, no key of which may come twice: the last would win, and the others be lost in silence."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InvalidInput(twice, f"The line has the field {twice!r} more than once.", "Send it once.")
+    return found
+
+
+_require_once = json.JSONDecoder(object_pairs_hook=_once).decode
+"""For lines that are known to be in order but for repeated keys, which Pydantic does not see."""
 
 
 def _custom_id(data: bytes) -> str | None:

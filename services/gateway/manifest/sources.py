@@ -17,7 +17,7 @@ def lines(asked: schema.BatchRequest, rules: Rules, objects: ObjectStore) -> Ite
     ask = schema.to_ask(asked.job)
     tasks.validate(ask, rules.side, rules.side, rules.limits)
     if asked.s3 is None:
-        for number, image_id in enumerate(dict.fromkeys(asked.image_ids or ()), 1):
+        for number, image_id in enumerate(asked.image_ids or (), 1):
             yield Line(number, image_id, image_id, None, ask)
         return
     require_bucket(asked.s3.bucket, rules.buckets, "s3.bucket")

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from sqlalchemy import Connection
 
 from services.gateway import examples, openapi, paging
-from services.gateway.body import content_type, gathered, read_json
+from services.gateway.body import content_type, gathered, read_json, require_plain
 from services.gateway.callers import Reader, Writer
 from services.gateway.errors import from_pydantic
 from services.gateway.gateway import Current, Gateway
@@ -88,14 +88,16 @@ async def create_batch(
 ) -> schema.Batch:
     """Queue many jobs at once: those of a manifest, or one job on each image of a list or below a bucket's prefix.
 
-    A manifest is JSON Lines in UTF-8, of any length, a job a line. What holds for the batch as a whole says the query
-    with a manifest, and the body with JSON. All is judged before anything is stored.
+    A manifest is JSON Lines in UTF-8, of any length and not compressed, a job a line. What holds for the batch as a
+    whole says the query with a manifest, and the body with JSON. All is judged before anything is stored.
     """
     kind = content_type(request.headers)
     if kind == "application/json":
         asked = await _read_request(request)
-        new = _new_batch(gateway, caller, asked, new_id)
+        origin = batches.Origin.PREFIX if asked.image_ids is None else batches.Origin.IMAGE_IDS
+        new = replace(_new_batch(gateway, caller, asked, new_id), origin=origin)
     elif kind in JSON_LINES:
+        require_plain(request.headers)
         asked = None
         new = _new_batch(gateway, caller, options, new_id)
     else:
@@ -198,8 +200,9 @@ async def resume_batch(batch_id: UUID, request: Request, gateway: Current, calle
 @router.post("/batches/{batch_id}/retry", responses=_STEERED)
 @repeatable()
 async def retry_batch(batch_id: UUID, request: Request, gateway: Current, caller: Writer) -> schema.Batch:
-    """Queue the jobs that have failed once more, and only those."""
-    return await _steered(gateway, request, batch_id, caller, batches.retry)
+    """Queue the jobs that have failed once more, and only those. They count against what may wait."""
+    retry = partial(batches.retry, most_queued=gateway.in_force(caller.limits).queued_jobs)
+    return await _steered(gateway, request, batch_id, caller, retry)
 
 
 @router.get(

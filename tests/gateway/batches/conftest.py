@@ -1,13 +1,15 @@
 """A gateway that takes batches of up to 5,000 jobs and reads a bucket, and what most stories of a batch do."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
 
+from services.gateway.app import create_app
 from shared import batches
 from shared.settings import Settings
 from tests.gateway.conftest import Backstage, encode, picture
@@ -20,8 +22,17 @@ def settings(settings: Settings) -> Settings:
     return settings.model_copy(update={"import_buckets": (f"photos-{uuid4().hex}",), "max_batch_jobs": 5000})
 
 
-async def store(api: httpx.AsyncClient, seed: int = 0) -> str:
-    stored = await api.post("/images", content=encode(picture(seed=seed)), headers={"Content-Type": "image/png"})
+@asynccontextmanager
+async def limited(settings: Settings, most_queued: int) -> AsyncIterator[httpx.AsyncClient]:
+    """The same service, with a limit of jobs that may wait."""
+    app = create_app(settings.model_copy(update={"max_queued_jobs": most_queued}))
+    transport = httpx.ASGITransport(app)
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://x") as api:
+        yield api
+
+
+async def store(api: httpx.AsyncClient, seed: int = 0, width: int = 48) -> str:
+    stored = await api.post("/images", content=encode(picture(width, seed=seed)), headers={"Content-Type": "image/png"})
     return str(stored.json()["id"])
 
 

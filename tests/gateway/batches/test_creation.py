@@ -7,12 +7,11 @@ import httpx
 import pytest
 from sqlalchemy import func, select
 
-from services.gateway.app import create_app
 from services.gateway.manifest.lines import MAX_LINE_BYTES
 from shared.settings import Settings
 from shared.tables import batch_errors
 from shared.tables import batches as batch_table
-from tests.gateway.batches.conftest import JSONL, lines_of, manifest, store, submit
+from tests.gateway.batches.conftest import JSONL, limited, lines_of, manifest, store, submit
 from tests.gateway.conftest import Backstage
 
 pytestmark = pytest.mark.anyio
@@ -70,6 +69,28 @@ async def test_wrong_lines_keep_everything_out_and_are_told_by_number_and_field(
     assert lines[3]["custom_id"] == "x"
 
 
+async def test_a_line_that_is_left_out_takes_its_name_from_no_other(
+    api: httpx.AsyncClient, backstage: Backstage
+) -> None:
+    image = await store(api)
+    good = {"custom_id": "a", "image_id": image, "task": "gcg"}
+    wrong: tuple[tuple[dict[str, Any], str], ...] = (
+        ({"image_id": "0" * 64}, "image_id"),
+        ({"task": "region_caption", "boxes": [[0, 0, 49, 32]]}, "boxes"),
+        ({"task": "dance"}, "task"),
+    )
+    for fault, field in wrong:
+        body = manifest([good | fault, good, good, good | fault])
+        batch = (await submit(api, body, on_invalid="skip")).json()
+        assert [job["line"] for job in (await api.get(batch["links"]["jobs"])).json()["jobs"]] == [2]
+        told = lines_of(await api.get(batch["links"]["errors"]))
+        fields = [(line["line"], line["error"]["field"]) for line in told]
+        assert fields == [(1, field), (3, "custom_id"), (4, field)]
+        assert told[1]["error"]["detail"] == "Line 2 has the same custom_id."
+    refused = await submit(api, manifest([good | {"image_id": "0" * 64}, good]))
+    assert [(line["line"], line["field"]) for line in refused.json()["lines"]] == [(1, "image_id"), (2, "custom_id")]
+
+
 async def test_terms_are_the_batchs_and_not_its_jobs(api: httpx.AsyncClient, backstage: Backstage) -> None:
     """Left aside in silence they would change what is asked for."""
     image = await store(api)
@@ -123,9 +144,15 @@ async def test_of_many_wrong_lines_a_hundred_are_told(api: httpx.AsyncClient, ba
 
 
 async def test_a_manifest_of_nothing_is_refused(api: httpx.AsyncClient, backstage: Backstage) -> None:
-    for body, options in ((b"", {}), (b"\n\n", {}), (b"{}\n", {"on_invalid": "skip"})):
+    empty, useless = "The manifest is empty.", "No line of the manifest is a job."
+    for body, options, detail in (
+        (b"", {}, empty),
+        (b"\n\n", {}, empty),
+        (b"{}\n", {"on_invalid": "skip"}, useless),
+    ):
         refused = await submit(api, body, **options)
         assert (refused.status_code, refused.json()["field"]) == (422, "body"), refused.text
+        assert refused.json()["detail"] == detail
     assert nothing_stored(backstage)
 
 
@@ -161,12 +188,36 @@ async def test_a_mark_of_utf_8_does_no_harm(api: httpx.AsyncClient) -> None:
 
 async def test_one_job_on_many_images(api: httpx.AsyncClient) -> None:
     images = [await store(api, seed) for seed in range(3)]
-    asked = {"image_ids": [*images, images[0]], "job": {"task": "gcg"}, "priority": "interactive"}
+    asked = {"image_ids": images, "job": {"task": "gcg"}, "priority": "interactive"}
     created = await api.post("/batches", json=asked)
     assert created.status_code == 201, created.text
     assert (created.json()["jobs"], created.json()["priority"]) == (3, "interactive")
     listed = (await api.get(created.json()["links"]["jobs"])).json()["jobs"]
     assert [(job["custom_id"], job["image_id"]) for job in listed] == [(image, image) for image in images]
+
+
+async def test_wrong_entries_of_a_list_are_told_by_their_place_in_it(
+    api: httpx.AsyncClient, backstage: Backstage
+) -> None:
+    small, large = await store(api), await store(api, width=96)
+    asked: dict[str, Any] = {
+        "image_ids": [large, "0" * 64, large, small],
+        "job": {"task": "region_caption", "boxes": [[50, 0, 90, 30]]},
+    }
+    refused = await api.post("/batches", json=asked)
+    assert (refused.status_code, refused.json()["field"]) == (422, "image_ids[1]"), refused.text
+    assert refused.json()["detail"].startswith("image_ids[1] is wrong: ")
+    assert refused.json()["remedy"].endswith("to leave such entries out.")
+    told = [(2, "image_ids[1]"), (3, "image_ids[2]"), (4, "image_ids[3]")]
+    assert [(line["line"], line["field"]) for line in refused.json()["lines"]] == told
+    assert refused.json()["lines"][1]["detail"] == "image_ids[0] is the same image."
+    assert nothing_stored(backstage)
+    batch = (await api.post("/batches", json={**asked, "on_invalid": "skip"})).json()
+    assert (batch["jobs"], batch["invalid_lines"]) == (1, 3)
+    errors = lines_of(await api.get(batch["links"]["errors"]))
+    assert [(line["line"], line["error"]["field"]) for line in errors] == told
+    none = await api.post("/batches", json={**asked, "image_ids": ["0" * 64], "on_invalid": "skip"})
+    assert (none.status_code, none.json()["field"]) == (422, "image_ids"), none.text
 
 
 async def test_a_bucket_that_is_missing_is_told_of_with_what_the_operator_can_do(
@@ -211,7 +262,7 @@ async def test_a_prefix_of_a_bucket_becomes_a_job_a_picture(
     assert (job["image"], job["source"], job["links"]["image"]) == (None, f"s3://{bucket}/june/a.png", None)
     for wrong, field in (
         ({"bucket": "glamm", "prefix": ""}, "s3.bucket"),
-        ({"bucket": bucket, "prefix": "may/"}, "body"),
+        ({"bucket": bucket, "prefix": "may/"}, "s3.prefix"),
     ):
         refused = await api.post("/batches", json={"s3": wrong, "job": {"task": "gcg"}})
         assert (refused.status_code, refused.json()["field"]) == (422, field), refused.text
@@ -235,7 +286,7 @@ async def test_a_key_that_s3_would_not_take_is_refused(api: httpx.AsyncClient, s
         ({"job": {"task": "gcg"}, "image_ids": ["0" * 64], "expires_in": 0}, "expires_in"),
         ({"job": {"task": "gcg"}, "image_ids": ["0" * 64], "priority": "high"}, "priority"),
         ({"job": {"task": "gcg"}, "image_ids": ["0" * 64], "colour": "red"}, "colour"),
-        ({"job": {"task": "gcg"}, "image_ids": ["0" * 64]}, "line 1: image_id"),
+        ({"job": {"task": "gcg"}, "image_ids": ["0" * 64]}, "image_ids[0]"),
     ],
 )
 async def test_a_wrong_request_names_its_field(
@@ -265,13 +316,15 @@ async def test_too_many_jobs(api: httpx.AsyncClient, backstage: Backstage, setti
 
 
 async def test_a_batch_counts_against_what_may_wait(settings: Settings, backstage: Backstage) -> None:
-    app = create_app(settings.model_copy(update={"max_queued_jobs": 3}))
-    transport = httpx.ASGITransport(app)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://x") as api:
+    async with limited(settings, 3) as api:
         line = manifest([{"image_id": await store(api), "task": "gcg"}])
         assert (await submit(api, line * 2)).status_code == 201
         refused = await submit(api, line * 2)
         assert (refused.status_code, refused.json()["field"]) == (429, "queued_jobs")
+        assert refused.headers["retry-after"] == "30"
+        never = await submit(api, line * 4)
+        assert (never.status_code, never.json()["field"]) == (429, "queued_jobs")
+        assert "retry-after" not in never.headers
         assert (await submit(api, line)).status_code == 201
         assert (await submit(api, line)).status_code == 429
     assert backstage.contents().jobs == 3

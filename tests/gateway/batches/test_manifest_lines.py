@@ -65,5 +65,12 @@ def test_what_is_not(data: bytes) -> None:
     assert isinstance(judged(data), LineFault)
 
 
+def test_a_field_that_comes_twice_is_named() -> None:
+    line = b'{"image_id": "%s", "task": "vqa", "question": "Why?", "qu\\u0065stion": "Where?"}' % (b"0" * 64)
+    fault = judged(line)
+    assert isinstance(fault, LineFault)
+    assert (fault.problem.field, fault.problem.remedy) == ("question", "Send it once.")
+
+
 def test_the_examples_are_jobs() -> None:
     assert isinstance(judged(b'{"image_id": "%s", "task": "gcg"}' % (b"0" * 64)), Line)

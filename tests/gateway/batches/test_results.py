@@ -51,8 +51,7 @@ async def test_a_manifest_becomes_jobs_and_then_results(
     backstage.succeed(first, result)
     backstage.succeed(second, result)
     batch = (await api.get(url)).json()
-    assert (batch["progress"], batch["counts"]["succeeded"], batch["rate"]) == (2 / 3, 2, pytest.approx(2 / 60))
-    assert batch["eta_seconds"] == pytest.approx(30)
+    assert (batch["progress"], batch["counts"]["succeeded"]) == (2 / 3, 2)
     lines = lines_of(await api.get(f"{url}/results.jsonl"))
     assert [line["custom_id"] for line in lines] == ["a", "b"]
     for line in lines:

@@ -9,11 +9,12 @@ from sqlalchemy import select
 from shared import batches, jobs
 from shared.errors import InvalidInput
 from shared.jobs import Result, Stage
+from shared.settings import Settings
 from shared.tables import LOCAL_OWNER, webhook_deliveries
 from shared.tables import batches as batch_table
 from shared.webhooks import endpoints
 from shared.webhooks.events import EventType
-from tests.gateway.batches.conftest import lines_of, manifest, store, submit, work_off
+from tests.gateway.batches.conftest import limited, lines_of, manifest, store, submit, work_off
 from tests.gateway.conftest import Backstage
 
 pytestmark = pytest.mark.anyio
@@ -79,6 +80,41 @@ async def test_failed_jobs_and_they_alone_are_retried(
     assert [line["line"] for line in lines_of(await api.get(f"{url}/results.jsonl"))] == [1, 2, 3]
 
 
+async def test_a_retry_counts_against_what_may_wait(
+    api: httpx.AsyncClient, settings: Settings, backstage: Backstage
+) -> None:
+    line = manifest([{"image_id": await store(api), "task": "gcg"}])
+    first, second, large = [(await submit(api, line * count)).headers["Location"] for count in (2, 2, 4)]
+    for url in (first, second, large):
+        for job in (await api.get(f"{url}/jobs")).json()["jobs"]:
+            problem = InvalidInput("image", "It is blue.", "Paint it.").to_problem()
+            backstage.fail(backstage.start(UUID(job["id"]), Stage.VISION), problem)
+    work_off(backstage)
+
+    async def refused(url: str) -> str | None:
+        """Its Retry-After."""
+        answer = await small.post(f"{url}/retry")
+        assert (answer.status_code, answer.json()["field"]) == (429, "queued_jobs"), answer.text
+        assert (await small.get(url)).json()["state"] == "finished"
+        return answer.headers.get("retry-after")
+
+    async with limited(settings, 3) as small:
+        # Asked for twice it counts once, and before it is worked off as well.
+        for _ in range(2):
+            assert (await small.post(f"{first}/retry")).status_code == 200
+        assert await refused(second) == "30"
+        work_off(backstage)
+        assert await refused(second) == "30"
+        assert await refused(large) is None
+        assert (await small.post(f"{first}/retry")).status_code == 200
+        await small.post(f"{first}/cancel")
+        work_off(backstage)
+        assert (await small.post(f"{second}/retry")).status_code == 200
+    work_off(backstage)
+    with backstage.engine.connect() as connection:
+        assert jobs.count_queued(connection, LOCAL_OWNER) == 2
+
+
 async def test_what_a_finished_batch_counts_is_kept(api: httpx.AsyncClient, backstage: Backstage) -> None:
     line = manifest([{"image_id": await store(api), "task": "gcg"}])
     urls = [(await submit(api, line * jobs)).headers["Location"] for jobs in (2, 3, 4)]
@@ -111,6 +147,17 @@ async def test_a_finished_batch_is_told_of_once(api: httpx.AsyncClient, backstag
     of_job, of_batch = (row.payload["data"] for row in told)
     assert (of_job["id"], of_job["batch_id"], of_job["custom_id"]) == (job["id"], batch["id"], "a")
     assert (of_batch["id"], of_batch["state"]) == (batch["id"], "finished")
+
+
+async def test_a_canceled_batch_is_told_of_as_it_is_shown(api: httpx.AsyncClient, backstage: Backstage) -> None:
+    with backstage.engine.begin() as connection:
+        endpoints.create(connection, LOCAL_OWNER, "https://hooks.example/", [EventType.BATCH_FINISHED], "", most=1)
+    url = (await submit(api, manifest([{"image_id": await store(api), "task": "gcg"}]))).headers["Location"]
+    assert (await api.post(f"{url}/cancel")).json()["state"] == "canceled"
+    work_off(backstage)
+    with backstage.engine.connect() as connection:
+        told = connection.execute(select(webhook_deliveries.c.payload)).scalar_one()
+    assert told["data"]["state"] == (await api.get(url)).json()["state"] == "finished"
 
 
 async def test_another_owners_batch_is_not_there(api: httpx.AsyncClient, backstage: Backstage) -> None:

@@ -1,8 +1,9 @@
 """Stories of single jobs: the straight way, and what a worker's fate does to it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import Connection, Engine, text
@@ -26,6 +27,14 @@ def view(engine: Engine, run_or_id: object) -> jobs.JobView:
         found = jobs.get(conn, job_id)
     assert found is not None
     return found
+
+
+def set_deadline(conn: Connection, *job_ids: UUID, seconds: int) -> None:
+    """So long from now."""
+    conn.execute(
+        text("UPDATE jobs SET expires_at = now() + make_interval(secs => :seconds) WHERE id = ANY(:jobs)"),
+        {"seconds": seconds, "jobs": list(job_ids)},
+    )
 
 
 def test_a_job_goes_through_every_stage_and_keeps_its_result(
@@ -314,11 +323,11 @@ def test_canceling_takes_the_job_from_its_worker_for_good(engine: Engine, start:
 
 
 def test_a_job_past_its_time_fails_wherever_it_stands(engine: Engine, new_job: NewJob) -> None:
-    hasty = NewJob(new_job.image_id, Ask(Task.CAPTION), ttl=timedelta(0))
     with engine.begin() as conn:
-        running, waiting = jobs.create(conn, hasty), jobs.create(conn, hasty)
+        running, waiting = jobs.create(conn, new_job), jobs.create(conn, new_job)
         [message] = jobs.admit(conn, 1)
         run = jobs.enter(conn, message, "w", LEASE)
+        set_deadline(conn, running, waiting, seconds=-1)
         patient = jobs.create(conn, new_job)
     assert run is not None
     with engine.begin() as conn:
@@ -329,6 +338,34 @@ def test_a_job_past_its_time_fails_wherever_it_stands(engine: Engine, new_job: N
     assert [error and error.problem.type for error in errors] == ["urn:glamm:problem:expired"] * 2
     assert [error and error.stage for error in errors] == [Stage.VISION, None]
     assert view(engine, patient).state is State.QUEUED
+
+
+def test_nothing_is_begun_for_a_job_that_is_past_its_time(engine: Engine, new_job: NewJob) -> None:
+    with engine.begin() as conn:
+        late, patient = jobs.create(conn, new_job), jobs.create(conn, new_job)
+        set_deadline(conn, late, seconds=-1)
+        # It takes no place from who is in time.
+        [message] = jobs.admit(conn, 1)
+        assert message.job_id == patient
+        assert jobs.admit(conn, 2) == []
+        run = jobs.enter(conn, message, "w", LEASE)
+        assert run is not None
+        set_deadline(conn, patient, seconds=-1)
+        handed_on = jobs.complete_vision(conn, run, Timing())
+        assert handed_on is not None
+        assert jobs.enter(conn, handed_on, "w", LEASE) is None
+        set_deadline(conn, patient, seconds=3600)
+        assert jobs.enter(conn, handed_on, "w", LEASE) is not None
+
+
+def test_a_job_of_no_time_is_never_begun(engine: Engine, new_job: NewJob) -> None:
+    with engine.begin() as conn:
+        hasty = jobs.create(conn, replace(new_job, ttl=timedelta(seconds=1e-9)))
+        assert jobs.admit(conn, 1) == []
+        assert jobs.expire(conn) == [hasty]
+    error = view(engine, hasty).error
+    assert error is not None
+    assert (error.problem.type, error.stage) == ("urn:glamm:problem:expired", None)
 
 
 def test_admission_takes_priority_first_then_age_and_no_more_than_the_window(engine: Engine, new_job: NewJob) -> None:

@@ -58,6 +58,7 @@ class Expected:
     holder: Run | None = None
     lease_is_over: bool = False
     message_is_old: bool = False
+    is_late: bool = False
     generated: bool = False
     winner: UUID | None = None
 
@@ -214,20 +215,26 @@ class JobLife(RuleBasedStateMachine):
     def sweep(self) -> None:
         self._sweep()
 
+    @rule(job_id=job_ids)
+    def deadline_passes(self, job_id: UUID) -> None:
+        """Whatever runs goes on until the job is expired, and nothing more is begun."""
+        self._let_time_pass("expires_at = now() - interval '1 s'", "finished_at IS NULL", job_id)
+        self.model[job_id].is_late = not self.model[job_id].state.finished
+
     @rule(job_id=job_ids, how=st.sampled_from([jobs.cancel, jobs.expire, jobs.fail]))
     def end_early(self, job_id: UUID, how: Any) -> None:
         """One rule for all three, or most jobs would end before anything has happened to them."""
-        job = self.model[job_id]
-        ends = not job.state.finished
         if how is jobs.expire:
-            self._let_time_pass("expires_at = now() - interval '1 s'", "finished_at IS NULL", job_id)
+            self.deadline_passes(job_id)
+            self._expire()
+            return
+        job = self.model[job_id]
         with self.engine.begin() as conn:
             if how is jobs.fail:
                 ends = job.holder is not None
                 assert job.holder is None or jobs.fail(conn, job.holder, PROBLEM)
-            elif how is jobs.expire:
-                assert jobs.expire(conn) == ([job_id] if ends else [])
             else:
+                ends = not job.state.finished
                 assert jobs.cancel(conn, job_id) == ends
         if ends:
             job.release(State.CANCELED if how is jobs.cancel else State.FAILED, job.attempt)
@@ -277,6 +284,7 @@ class JobLife(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Every message in the air is lost and every worker dead: the sweep alone brings each job to its end."""
+        self._expire()
         for job_id in self.model:
             self.worker_falls_silent(job_id)
         for _ in range(len(Stage) * len(self.model)):
@@ -298,7 +306,7 @@ class JobLife(RuleBasedStateMachine):
         with self.engine.begin() as conn:
             messages = jobs.admit(conn, WINDOW)
         room = WINDOW - sum(job.state.in_flight for job in self.model.values())
-        queued = [job_id for job_id, job in self.model.items() if job.state is State.QUEUED]
+        queued = [job_id for job_id, job in self.model.items() if job.state is State.QUEUED and not job.is_late]
         queued.sort(key=lambda job_id: (-self.model[job_id].priority, self.model[job_id].order))
         for job_id in queued[:room]:
             self.model[job_id].release(State.VISION, 0)
@@ -309,7 +317,7 @@ class JobLife(RuleBasedStateMachine):
         with self.engine.begin() as conn:
             run = jobs.enter(conn, message, worker, LEASE)
         job = self.model[message.job_id]
-        free = job.state.in_flight and job.holder is None
+        free = job.state.in_flight and job.holder is None and not job.is_late
         assert (run is not None) == (free and message == job.message(message.job_id))
         if run is not None:
             job.attempt += 1
@@ -320,10 +328,10 @@ class JobLife(RuleBasedStateMachine):
         return run
 
     def _run_of(self, job_id: UUID) -> Run | None:
-        """The run that has the job; when none has, a worker takes it now."""
+        """The run that has the job; when none has, a worker takes it now, unless it is late."""
         job = self.model[job_id]
         if job.holder is None and job.state.in_flight:
-            assert self._enter(job.message(job_id), "next") is not None
+            assert (self._enter(job.message(job_id), "next") is None) == job.is_late
         return job.holder
 
     def _complete(self, conn: Connection, run: Run) -> Message | bool | None:
@@ -349,6 +357,13 @@ class JobLife(RuleBasedStateMachine):
         assert set(swept.resend) == resend
         assert sorted(swept.failed) == sorted(failed)
         return swept.resend
+
+    def _expire(self) -> None:
+        late = {job_id for job_id, job in self.model.items() if job.is_late and not job.state.finished}
+        with self.engine.begin() as conn:
+            assert set(jobs.expire(conn)) == late
+        for job_id in late:
+            self.model[job_id].release(State.FAILED, self.model[job_id].attempt)
 
     def _let_time_pass(self, change: str, where: str, job_id: UUID) -> None:
         with self.engine.begin() as conn:
