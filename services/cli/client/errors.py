@@ -10,6 +10,9 @@ _AWAY = (502, 503, 504)
 """The service, or what a proxy in between or the object store leans on, may be back in a moment."""
 
 
+_FULL_QUEUE = "queued_jobs"
+
+
 class Refused(GlammError):
     """The service answered with a problem; its members are this error's."""
 
@@ -58,10 +61,11 @@ def unreachable(request: httpx.Request, error: httpx.TransportError) -> Unreacha
 def refusal(answer: httpx.Response) -> Refused:
     """Of an answer without success, whose body has been read.
 
-    A limit that waiting helps against names the time; of stored bytes or queued jobs it may be days.
+    A limit that waiting helps against names the time. Until a queue that is full has room it may be hours, whatever
+    time is named: that is for people to hear, and not to be tried again and again with all of a manifest.
     """
     problem = _problem(answer)
-    if answer.status_code in _AWAY or "retry-after" in answer.headers:
+    if answer.status_code in _AWAY or ("retry-after" in answer.headers and problem.field != _FULL_QUEUE):
         return Busy(problem, retry_after(answer))
     return Refused(problem)
 

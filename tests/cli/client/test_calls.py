@@ -99,8 +99,11 @@ def test_a_limit_is_waited_for_where_the_service_says_how_long(serve, finished):
     assert len(server.requests) == 2
 
 
-def test_a_limit_that_waiting_does_not_help_against_is_told_at_once(serve):
-    server = serve(as_json(429, LIMIT))
+@pytest.mark.parametrize(
+    "full", [as_json(429, LIMIT), as_json(429, LIMIT | {"field": "queued_jobs"}, **{"retry-after": "0"})]
+)
+def test_a_limit_that_waiting_hardly_helps_against_is_told_at_once(serve, finished, full):
+    server = serve(full, finished)
     with GlammClient(server.url) as client, pytest.raises(Refused, match="limit is reached") as caught:
         client.create_job("0" * 64)
     assert len(server.requests) == 1
