@@ -13,6 +13,7 @@ poll_ratio                  requests a second of GET /jobs/{id} to those of a ba
                             same way, eight clients asking for 200 jobs by turns, as those do that wait for many
 first_read_ratio            the same where no job is asked for twice
 results_lines_per_second    of results.jsonl, with as many finished jobs as the batch has, each with phrases and masks
+results_bytes_per_line      how long such a line is: those of the job with most phrases, of the few that really ran
 results_rss_growth_mb       how much more memory the gateway had at its peak meanwhile than before
 interactive_wait_steps      engine steps that a single job waited for its turn in any one stage, at most
 interactive_wait_ms         from being ready for a stage to its start there, at most
@@ -162,7 +163,9 @@ def reading(stack: Stack, count: int) -> dict[str, object]:
         with peak(lambda: gateway.memory_info().rss) as highest:
             began = time.perf_counter()
             with client.stream("GET", f"/batches/{batch}/results.jsonl") as answer:
-                lines = sum(chunk.count(b"\n") for chunk in answer.iter_bytes())
+                lines = size = 0
+                for chunk in answer.iter_bytes():
+                    lines, size = lines + chunk.count(b"\n"), size + len(chunk)
             seconds = time.perf_counter() - began
             grown = highest() - rss
     assert lines == count, (lines, count)
@@ -178,6 +181,7 @@ def reading(stack: Stack, count: int) -> dict[str, object]:
     database.dispose()
     return {
         "results_lines_per_second": round(lines / seconds),
+        "results_bytes_per_line": round(size / lines),
         "results_rss_growth_mb": round(grown / MB, 1),
         "polls_per_second": round(statistics.median(ours for ours, _ in again)),
         "bare_polls_per_second": round(statistics.median(theirs for _, theirs in again)),
