@@ -56,6 +56,7 @@ class Ask:
     prompt: the instruction (gcg, caption, region_caption; None for the task's own), the question (vqa) or the caption
     (ground). boxes: the regions (region_caption) or what the question is about (vqa). expressions: what to segment
     (refseg). phrases: the parts of the caption to ground, in its order (ground; none: the model chooses).
+    max_new_tokens: of each answer, of tasks whose answers are the model's own words; never more than the service's own.
     """
 
     task: Task
@@ -63,6 +64,7 @@ class Ask:
     boxes: tuple[Box, ...] = ()
     expressions: tuple[str, ...] = ()
     phrases: tuple[str, ...] = ()
+    max_new_tokens: int | None = None
 
     def inputs(self) -> dict[str, Any]:
         """What there is besides the task, as JSON."""
@@ -85,6 +87,7 @@ class Ask:
             boxes=tuple(tuple(box) for box in inputs.get("boxes", ())),
             expressions=tuple(inputs.get("expressions", ())),
             phrases=tuple(inputs.get("phrases", ())),
+            max_new_tokens=inputs.get("max_new_tokens"),
         )
 
 

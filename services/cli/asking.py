@@ -7,11 +7,11 @@ from shared.errors import InvalidInput
 from shared.tasks import Ask, Box, Task
 
 _TAKEN = {
-    Task.GCG: {"--prompt"},
-    Task.CAPTION: {"--prompt"},
-    Task.REGION_CAPTION: {"--prompt", "--box"},
+    Task.GCG: {"--prompt", "--max-new-tokens"},
+    Task.CAPTION: {"--prompt", "--max-new-tokens"},
+    Task.REGION_CAPTION: {"--prompt", "--box", "--max-new-tokens"},
     Task.REFSEG: {"--expression"},
-    Task.VQA: {"--question", "--box"},
+    Task.VQA: {"--question", "--box", "--max-new-tokens"},
     Task.GROUND: {"--caption", "--phrase"},
 }
 
@@ -39,6 +39,7 @@ def read_ask(
     expressions: Sequence[str],
     phrases: Sequence[str],
     boxes: Sequence[str],
+    max_new_tokens: int | None,
 ) -> Ask:
     """The ask that the options make. Raises InvalidInput for one that its task does not take, or lacks."""
     given = {
@@ -48,6 +49,7 @@ def read_ask(
         "--expression": expressions,
         "--phrase": phrases,
         "--box": boxes,
+        "--max-new-tokens": max_new_tokens,
     }
     for option, value in given.items():
         if value and option not in _TAKEN[task]:
@@ -68,6 +70,7 @@ def read_ask(
         boxes=tuple(map(parse_box, boxes)),
         expressions=tuple(expressions),
         phrases=tuple(phrases),
+        max_new_tokens=max_new_tokens,
     )
 
 

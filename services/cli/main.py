@@ -13,7 +13,7 @@ import typer
 from services.cli import accounts, chat, checkpoints, evaluate, exit_codes, keys, webhooks
 from services.cli.asking import Kind
 from services.cli.bulk import commands
-from services.cli.options import UP_DATA, ApiKey, AsJson, Data, Url
+from services.cli.options import UP_DATA, ApiKey, AsJson, Data, MaxNewTokens, Url
 from shared.errors import GlammError, Unavailable
 from shared.tasks import Task
 from shared.version import VERSION
@@ -73,6 +73,7 @@ def annotate(
     box: Annotated[
         list[str] | None, typer.Option(metavar="X1,Y1,X2,Y2", help="region_caption, vqa: a region. Repeatable.")
     ] = None,
+    max_new_tokens: MaxNewTokens = None,
     out: Annotated[Path | None, typer.Option(help="Write an overlay and the job's JSON an image here.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print jobs as JSON, a line each, instead of text.")] = False,
 ) -> None:
@@ -82,7 +83,7 @@ def annotate(
     from services.cli import batch, locate, report
     from services.cli.asking import read_ask
 
-    ask = read_ask(task, prompt, question, caption, expression or (), phrase or (), box or ())
+    ask = read_ask(task, prompt, question, caption, expression or (), phrase or (), box or (), max_new_tokens)
     asked = batch.requests(images, ask)
     with locate.client(url, api_key, data) as client:
         client.greet()

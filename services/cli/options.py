@@ -13,4 +13,7 @@ ApiKey = Annotated[
     typer.Option(help="The key to it. Default: $GLAMM_API_KEY, else that of the stack.", show_envvar=False),
 ]
 Data = Annotated[Path, typer.Option(help="The folder that keeps the stack's data and logs between runs.")]
+MaxNewTokens = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="gcg, caption, region_caption, vqa: cut answers after N tokens.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

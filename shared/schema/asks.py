@@ -13,12 +13,20 @@ _Texts = Annotated[list[str], FailFast()]
 _Boxes = Annotated[list[Box], FailFast()]
 
 
-class GcgAsk(Request):
+class Worded(Request):
+    """Asks for the model's own words."""
+
+    max_new_tokens: int | None = Field(
+        None, gt=0, le=2**31 - 1, description="of each answer, which is cut there; at most the service's own limit"
+    )
+
+
+class GcgAsk(Worded):
     task: Literal[Task.GCG]
     prompt: str | None = Field(None, description="an instruction of your own; the paper's when left out")
 
 
-class CaptionAsk(Request):
+class CaptionAsk(Worded):
     task: Literal[Task.CAPTION]
     prompt: str | None = Field(None, description="an instruction of your own; the paper's when left out")
 
@@ -28,13 +36,13 @@ class RefsegAsk(Request):
     expressions: _Texts = Field(description="what to segment, such as 'the dog on the left'")
 
 
-class RegionCaptionAsk(Request):
+class RegionCaptionAsk(Worded):
     task: Literal[Task.REGION_CAPTION]
     boxes: _Boxes = Field(description="the regions to describe")
     prompt: str | None = Field(None, description="an instruction of your own; the paper's when left out")
 
 
-class VqaAsk(Request):
+class VqaAsk(Worded):
     task: Literal[Task.VQA]
     question: str = Field(description="<box1>, <box2> … in it name the boxes; boxes not named follow at its end")
     boxes: _Boxes = Field([], description="what the question is about")
@@ -159,29 +167,31 @@ Asked = Annotated[
 def to_ask(request: Asking | Asked) -> Ask:
     """What the request asks, as the service keeps it; its image and its terms are left aside."""
     boxes = tuple(request.boxes) if isinstance(request, RegionCaptionAsk | VqaAsk) else ()
+    most = request.max_new_tokens if isinstance(request, Worded) else None
     match request:
         case RefsegAsk():
             return Ask(request.task, expressions=tuple(request.expressions))
         case VqaAsk():
-            return Ask(request.task, request.question, boxes)
+            return Ask(request.task, request.question, boxes, max_new_tokens=most)
         case GroundAsk():
             return Ask(request.task, request.caption, phrases=tuple(request.phrases))
         case _:
-            return Ask(request.task, request.prompt, boxes)
+            return Ask(request.task, request.prompt, boxes, max_new_tokens=most)
 
 
 def from_ask(ask: Ask) -> Asked:
     """The counterpart of `to_ask`; its JSON is a request as well, on the terms that stand where none are named."""
+    most = ask.max_new_tokens
     match ask.task:
         case Task.REFSEG:
             return RefsegAsked(task=ask.task, expressions=list(ask.expressions))
         case Task.VQA:
-            return VqaAsked(task=ask.task, question=ask.prompt or "", boxes=list(ask.boxes))
+            return VqaAsked(task=ask.task, question=ask.prompt or "", boxes=list(ask.boxes), max_new_tokens=most)
         case Task.GROUND:
             return GroundAsked(task=ask.task, caption=ask.prompt or "", phrases=list(ask.phrases))
         case Task.REGION_CAPTION:
-            return RegionCaptionAsked(task=ask.task, boxes=list(ask.boxes), prompt=ask.prompt)
+            return RegionCaptionAsked(task=ask.task, boxes=list(ask.boxes), prompt=ask.prompt, max_new_tokens=most)
         case Task.CAPTION:
-            return CaptionAsked(task=ask.task, prompt=ask.prompt)
+            return CaptionAsked(task=ask.task, prompt=ask.prompt, max_new_tokens=most)
         case Task.GCG:
-            return GcgAsked(task=ask.task, prompt=ask.prompt)
+            return GcgAsked(task=ask.task, prompt=ask.prompt, max_new_tokens=most)

@@ -14,12 +14,13 @@ class Prompt:
     """What one answer is generated from.
 
     ids: with the image's placeholder; region_tokens: (n, hidden), one a `<bbox>` of `ids`, or None without any;
-    question: what the answer has to be and will be about.
+    question: what the answer has to be and will be about; most: tokens of it, where the ask says so.
     """
 
     ids: tuple[int, ...]
     region_tokens: Tensor | None = None
     question: Question | None = None
+    most: int | None = None
 
 
 class Follower(Protocol):

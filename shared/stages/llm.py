@@ -81,7 +81,7 @@ class LlmStage:
             regions = list(past)
             if question.boxes and region_tokens is not None:
                 regions.append(region_tokens[list(question.boxes)])
-            prompts.append(Prompt(ids, torch.cat(regions) if regions else None, question))
+            prompts.append(Prompt(ids, torch.cat(regions) if regions else None, question, ask.max_new_tokens))
         return prompts
 
     def script(self, prompt: Prompt) -> Script | None:
@@ -97,7 +97,11 @@ class LlmStage:
     def _needed(self, prompt: Prompt) -> int:
         """Positions without which an answer would be cut off where no client expects it."""
         settled = self.script(prompt)
-        return min(ANSWER_ROOM, self.max_new_tokens) if settled is None else settled.remaining
+        return min(ANSWER_ROOM, self.most_tokens(prompt)) if settled is None else settled.remaining
+
+    def most_tokens(self, prompt: Prompt) -> int:
+        """Of the answer, if nothing settles what it says."""
+        return self.max_new_tokens if prompt.most is None else min(prompt.most, self.max_new_tokens)
 
     def _too_long(self, ask: Ask, positions: int) -> InvalidInput:
         field = FIELDS.get(ask.task, "prompt")

@@ -18,12 +18,16 @@ from shared.stages.kv_cache import RowCache
 
 
 class Speaker(Protocol):
-    """The model that answers, and what it keeps to. script: what an answer has to say, if that is settled."""
+    """The model that answers, and what it keeps to.
+
+    script: what an answer has to say, if that is settled. most_tokens: how long it may be where it is not.
+    """
 
     lmm: Lmm
     tokenizer: GlammTokenizer
     device: torch.device
-    max_new_tokens: int
+
+    def most_tokens(self, prompt: Prompt) -> int: ...
 
     def script(self, prompt: Prompt) -> Script | None: ...
 
@@ -138,7 +142,7 @@ class LlmStepper:
             for row, waiting in enumerate(group):
                 script = stage.script(waiting.prompt)
                 # A settled answer is as long as it is; one that runs on is cut at the limit.
-                room = left if script is not None else min(stage.max_new_tokens, left)
+                room = left if script is not None else min(stage.most_tokens(waiting.prompt), left)
                 self._cache.add(cache, row)
                 self._live.append(_Sequence(waiting.key, waiting.index, room, script, waiting.follower))
             self._take(states, self._live[first:])

@@ -103,6 +103,17 @@ def test_annotate_can_print_json_alone(glamm, picture):
     assert [answer["expression"] for answer in job["result"]["answers"]] == ["the red ball"]
 
 
+def test_answers_can_be_cut_short(glamm, picture):
+    run = glamm("annotate", picture, "--max-new-tokens", "4", "--json")
+    assert run.code == 0, run.err
+    job = json.loads(run.out)
+    assert job["request"]["max_new_tokens"] == 4
+    assert 1 <= len(job["result"]["text"].split()) <= 4
+    run = glamm("annotate", picture, "--task", "refseg", "--expression", "the ball", "--max-new-tokens", "4")
+    assert (run.code, run.out) == (2, "")
+    assert "--max-new-tokens" in run.err
+
+
 def test_chat_asks_the_model_turn_by_turn(glamm, picture, tmp_path):
     asked = ("--question", "What is this?", "--question", "What is <box1>?", "--box", "40,30,110,100")
     run = glamm("chat", picture, *asked, "--json", "--out", tmp_path / "out")

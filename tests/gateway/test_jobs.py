@@ -49,7 +49,10 @@ async def test_a_job_on_a_stored_image_is_queued(api, backstage, png) -> None:
 async def test_an_image_may_come_with_its_job(api, backstage, png) -> None:
     job = await submit(api, png, prompt="Describe it.")
     image_id = sha256(png).hexdigest()
-    assert (job.image.id, job.request.model_dump()) == (image_id, {"task": "gcg", "prompt": "Describe it."})
+    assert (job.image.id, job.request.model_dump()) == (
+        image_id,
+        {"task": "gcg", "prompt": "Describe it.", "max_new_tokens": None},
+    )
     assert backstage.objects.get(key_of(image_id)) == png
 
 
@@ -218,6 +221,22 @@ async def test_the_job_that_is_queued_is_the_one_that_was_asked_for(api, backsta
     assert (view.expires_at - view.created_at).days == 7
 
 
+async def test_how_long_its_answers_may_be_is_kept_and_shown(api, backstage, png) -> None:
+    job = await submit(api, png, task="vqa", question="What is this?", max_new_tokens="7")
+    assert job.request.model_dump()["max_new_tokens"] == 7
+    with backstage.engine.connect() as connection:
+        assert connection.execute(tables.jobs.select()).one().inputs == {
+            "prompt": "What is this?",
+            "max_new_tokens": 7,
+        }
+    for task, wrong in (("vqa", 0), ("vqa", 1.5), ("refseg", 7)):
+        body = {"image_id": job.image.id, "task": task, "max_new_tokens": wrong}
+        body |= {"question": "What?"} if task == "vqa" else {"expressions": ["a ball"]}
+        answer = await api.post("/jobs", json=body)
+        assert (answer.status_code, answer.json()["field"]) == (422, "max_new_tokens")
+        assert answer.json()["remedy"]
+
+
 async def test_a_job_has_its_time_and_its_priority(api, backstage, png) -> None:
     usual = await submit(api, png)
     assert ((usual.expires_at - usual.created_at).total_seconds(), usual.priority) == (7 * 24 * 3600, "interactive")
@@ -228,7 +247,7 @@ async def test_a_job_has_its_time_and_its_priority(api, backstage, png) -> None:
     answer = await api.post("/jobs", json=body)
     bulk = await see(api, answer.json()["id"])
     assert ((bulk.expires_at - bulk.created_at).total_seconds(), bulk.priority) == (60, "bulk")
-    assert bulk.request.model_dump() == {"task": "gcg", "prompt": None}
+    assert bulk.request.model_dump() == {"task": "gcg", "prompt": None, "max_new_tokens": None}
     with backstage.engine.connect() as connection:
         ranks = connection.execute(tables.jobs.select().order_by(tables.jobs.c.created_at)).all()
     assert [row.priority for row in ranks] == [10, 0, 10, 0]

@@ -54,6 +54,7 @@ def test_tasks_have_public_names() -> None:
         Ask(Task.REGION_CAPTION, boxes=(BOX,) * 64),
         Ask(Task.REGION_CAPTION, "What is this?", ((0.0, 0.0, float(WIDTH), float(HEIGHT)),)),
         Ask(Task.VQA, "How many dogs are there?"),
+        Ask(Task.CAPTION, max_new_tokens=20),
         Ask(Task.VQA, "Is <box2> larger than <box1>?", (BOX, BOX)),
         Ask(Task.GROUND, "A dog, in front of a tree."),
         Ask(Task.GROUND, "A dog  and\na dog, in front of a tree.", phrases=("a dog", "A dog", "tree")),

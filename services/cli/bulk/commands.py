@@ -9,7 +9,7 @@ from uuid import UUID
 import typer
 
 from services.cli.bulk.formats import Format
-from services.cli.options import UP_DATA, ApiKey, AsJson, Data, Url
+from services.cli.options import UP_DATA, ApiKey, AsJson, Data, MaxNewTokens, Url
 from shared.errors import InvalidInput
 from shared.priority import Priority
 from shared.states import State
@@ -48,6 +48,7 @@ def submit(
     box: Annotated[
         list[str] | None, typer.Option(metavar="X1,Y1,X2,Y2", help="region_caption, vqa: a region. Repeatable.")
     ] = None,
+    max_new_tokens: MaxNewTokens = None,
     name: Annotated[str, typer.Option(help="To tell the batch by.")] = "",
     priority: Annotated[
         Literal["bulk", "interactive"], typer.Option(help="Interactive jobs, of whomever, go before bulk ones.")
@@ -81,9 +82,10 @@ def submit(
     place, paths = plans.in_bucket(sources), [Path(source) for source in sources]
     plan: plans.Plan | plans.InBucket | None = None if place else plans.own_manifest(paths)
     if plan is None:
-        ask = read_ask(task or Task.GCG, prompt, question, caption, expression or (), phrase or (), box or ())
+        texts = prompt, question, caption
+        ask = read_ask(task or Task.GCG, *texts, expression or (), phrase or (), box or (), max_new_tokens)
         plan = plans.InBucket(place, ask) if place else plans.SameAsk(plans.find(paths), ask)
-    elif any((task, prompt, question, caption, expression, phrase, box)):
+    elif any((task, prompt, question, caption, expression, phrase, box, max_new_tokens)):
         raise InvalidInput("--task", "Each line of a manifest says what is asked.", "Leave the options of tasks out.")
     options = Options(name, Priority(priority), on_invalid, expires_in)
     err = Console(stderr=True)

@@ -130,6 +130,17 @@ def test_sequences_come_and_go_without_touching_each_other(stage: LlmStage, plan
             assert dropped
 
 
+def test_an_answer_stops_at_the_limit_of_its_ask_and_never_behind_the_stages(stage: LlmStage) -> None:
+    whole = stage.run([prompt(stage, 1)])[0].answers[0]
+    assert len(whole.token_ids) > 3
+    tokens = prompt(stage, 1).global_tokens
+    limits = 3, 10 * stage.max_new_tokens
+    cut, uncut = (stage.prepare(Ask(Task.GCG, "Describe it!", max_new_tokens=most), tokens) for most in limits)
+    short, long = (output.answers[0] for output in stage.run([cut, uncut]))
+    assert short.token_ids == whole.token_ids[:3]
+    assert long.token_ids == whole.token_ids
+
+
 def test_an_answer_stops_at_its_limit(stage: LlmStage) -> None:
     assert len(stage.run([prompt(stage, 0)])[0].answers[0].token_ids) == 12
 
