@@ -167,7 +167,7 @@ async def test_an_upload_that_was_not_used_can_be_deleted(api, backstage, png, u
     # It is not expected any more, neither by a job nor by a batch, until it is declared anew.
     assert (await use(expected.id)).status_code == 422
     batch = await api.post("/batches", json={"image_ids": [expected.id], "job": {"task": "gcg"}})
-    assert (batch.status_code, batch.json()["lines"][0]["field"]) == (422, "image_id")
+    assert (batch.status_code, batch.json()["lines"][0]["field"]) == (422, "image_ids[0]")
     assert (await api.delete(f"/images/{expected.id}")).status_code == 404
     await declare(api, described(png))
     assert (await use(expected.id)).status_code == 409
