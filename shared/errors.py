@@ -260,8 +260,8 @@ class Unavailable(GlammError):
     status = 503
     type_slug = "unavailable"
 
-    def __init__(self, service: str, detail: str | None = None) -> None:
-        super().__init__(detail or f"The {service} does not answer.", remedy="Try again shortly.")
+    def __init__(self, service: str, detail: str | None = None, remedy: str = "Try again shortly.") -> None:
+        super().__init__(detail or f"The {service} does not answer.", remedy=remedy)
         self.service = service
 
 
@@ -307,3 +307,8 @@ class ExportFailed(GlammError):
 
     title = "Export failed"
     type_slug = "export-failed"
+
+
+def problem_slugs(kind: type[GlammError] = GlammError) -> set[str]:
+    """What the types of all problems that this version knows end with."""
+    return {kind.type_slug}.union(*map(problem_slugs, kind.__subclasses__()))

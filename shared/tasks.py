@@ -21,6 +21,9 @@ CONTROL_STRINGS = (
 )
 """Written in a text these would steer the model instead of being read by it."""
 
+MOST_NEW_TOKENS = 2**31 - 1
+"""What a request may name; the service has a limit of its own."""
+
 _BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0\ufffc")
 """Letters and symbols by their category that show nothing: Hangul's fillers, Braille's blank, a lost object's place."""
 

@@ -9,6 +9,10 @@ import typer
 
 from shared.errors import InvalidSettings, Unavailable
 
+_ADMIN_URL = "GLAMM_DATABASE_ADMIN_URL"
+_AN_URL = "Set it to one such as postgresql://postgres:PASSWORD@HOST:5432/postgres."
+_A_SUPERUSER = f"See that the server runs, and that {_ADMIN_URL} has a superuser's name and password."
+
 app = typer.Typer()
 
 
@@ -16,18 +20,25 @@ app = typer.Typer()
 def database_role() -> None:
     """Let the role and database of $GLAMM_DATABASE_URL exist, by the superuser of $GLAMM_DATABASE_ADMIN_URL."""
     import psycopg
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
 
     from services.cli.one_shot import one_shot
     from shared.database_role import ensure_role
     from shared.settings import get_settings
 
     with one_shot("database-role") as say:
-        admin_url = _given("GLAMM_DATABASE_ADMIN_URL")
+        admin_url = _given(_ADMIN_URL)
+        try:
+            make_url(admin_url)
+        except (ArgumentError, ValueError) as error:
+            raise InvalidSettings(f"{_ADMIN_URL} is no URL of a database.", field=_ADMIN_URL, remedy=_AN_URL) from error
         try:
             ensure_role(admin_url, get_settings().database_url)
         except psycopg.Error as error:
             reason = " ".join(str(error).split()).rstrip(".")
-            raise Unavailable("database", f"The role of $GLAMM_DATABASE_URL cannot be made: {reason}.") from error
+            detail = f"The role of $GLAMM_DATABASE_URL cannot be made: {reason}."
+            raise Unavailable("database", detail, _A_SUPERUSER) from error
         say("the role of $GLAMM_DATABASE_URL owns its database", "role.ensured")
 
 

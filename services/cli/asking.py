@@ -55,6 +55,9 @@ def read_ask(
         if value and option not in _TAKEN[task]:
             takers = ", ".join(other for other, options in _TAKEN.items() if option in options)
             raise InvalidInput(option, f"{task} takes no {option}.", f"Leave it out, or use --task {takers}.")
+    for option, value in given.items():
+        for text in [value] if isinstance(value, str) else value if isinstance(value, Sequence) else ():
+            require_text(option, text)
     for needing, option, value in (
         (Task.VQA, "--question", question),
         (Task.GROUND, "--caption", caption),
@@ -72,6 +75,12 @@ def read_ask(
         phrases=tuple(phrases),
         max_new_tokens=max_new_tokens,
     )
+
+
+def require_text(field: str, text: str) -> None:
+    """Raises InvalidInput for bytes that the terminal, or whoever wrote them, did not mean as UTF-8."""
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        raise InvalidInput(field, "It is no text in UTF-8.", "Write it in UTF-8.")
 
 
 def parse_box(text: str) -> Box:

@@ -38,13 +38,15 @@ def chat(
     from rich.console import Console
 
     from services.cli import locate, talking
-    from services.cli.asking import parse_box
+    from services.cli.asking import parse_box, require_text
 
     if (image is None) == (conversation is None):
         raise InvalidInput(
             "IMAGE", "A conversation begins about an image, or goes on.", "Name an image, or one by --conversation."
         )
     boxes = tuple(map(parse_box, box or ()))
+    for text in question or ():
+        require_text("--question", text)
     with locate.client(url, api_key, data) as client:
         client.greet()
         err = Console(stderr=True)

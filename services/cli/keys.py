@@ -130,6 +130,7 @@ def _bootstrap() -> bool:
     """Whether the key is new. Raises InvalidSettings."""
     from sqlalchemy import create_engine
 
+    from services.cli.one_shot import database_in_use
     from shared import access
     from shared.settings import get_settings
 
@@ -141,7 +142,7 @@ def _bootstrap() -> bool:
             remedy=f"Set {access.LEAST_SECRET} or more that nobody can guess, for example: openssl rand -hex 24.",
         )
     engine = create_engine(get_settings().database_url)
-    with engine.begin() as connection:
+    with database_in_use(), engine.begin() as connection:
         made = access.ensure_key(connection, BOOTSTRAP_OWNER, list(Scope), secret, "bootstrap")
     engine.dispose()
     return made

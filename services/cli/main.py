@@ -14,7 +14,7 @@ from services.cli import accounts, chat, checkpoints, evaluate, exit_codes, keys
 from services.cli.asking import Kind
 from services.cli.bulk import commands
 from services.cli.options import UP_DATA, ApiKey, AsJson, Data, MaxNewTokens, Url
-from shared.errors import GlammError, Unavailable
+from shared.errors import GlammError
 from shared.tasks import Task
 from shared.version import VERSION
 
@@ -159,18 +159,13 @@ def ready(url: Url = None, data: Data = UP_DATA, as_json: AsJson = False) -> Non
 @app.command()
 def migrate() -> None:
     """Bring the database of $GLAMM_DATABASE_URL to this version's tables. Safe at any time, and by many at once."""
-    from sqlalchemy.exc import OperationalError
-
-    from services.cli.one_shot import one_shot
+    from services.cli.one_shot import database_in_use, one_shot
     from shared import database
     from shared.settings import get_settings
 
     with one_shot("migrate") as say:
-        try:
+        with database_in_use():
             database.migrate(get_settings().database_url)
-        except OperationalError as error:
-            reason = " ".join(str(error.orig).split())
-            raise Unavailable("database", f"The database of $GLAMM_DATABASE_URL cannot be used: {reason}.") from error
         say("the database is up to date", "database.migrated")
 
 

@@ -12,9 +12,21 @@ import typer
 
 from services.cli import exit_codes
 from shared import logs
-from shared.errors import GlammError
+from shared.errors import GlammError, Unavailable
 
 log = logs.get_logger(__name__)
+
+
+@contextmanager
+def database_in_use() -> Iterator[None]:
+    """Raises Unavailable in place of what the database, or who reaches for it, raises."""
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        yield
+    except DBAPIError as error:
+        reason = " ".join(str(error.orig).split())
+        raise Unavailable("database", f"The database of $GLAMM_DATABASE_URL cannot be used: {reason}.") from error
 
 
 class Say(Protocol):

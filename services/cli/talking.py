@@ -13,6 +13,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from services.cli import terminal
+from services.cli.asking import require_text
 from services.cli.batch import NEWS_SECONDS
 from services.cli.bulk import showing
 from services.cli.client import GlammClient, Refused
@@ -54,7 +55,8 @@ def lines() -> Iterator[str]:
         except EOFError:
             return
         except UnicodeDecodeError:
-            raise InvalidInput("stdin", "It is no text in UTF-8.", "Send a question a line.") from None
+            raise InvalidInput("stdin", "It is no text in UTF-8.", "Write it in UTF-8.") from None
+        require_text("stdin", line)
         if line.strip():
             yield line
 

@@ -88,7 +88,7 @@ def _invalid_input(errors: Sequence[ErrorDetails], *, prefixed: bool, whole: str
 def _field(error: ErrorDetails, prefixed: bool, whole: str) -> str:
     """`("vqa", "boxes", 0, 2)` → `boxes[0][2]`. Which task's fields they are says the request itself."""
     if error["type"].startswith("union_tag"):
-        return "task"
+        return ".".join([*(str(part) for part in error["loc"]), "task"])
     parts = error["loc"][1:] if prefixed else error["loc"]
     if parts[:1] == ("job",) and parts[1:2] and parts[1] in set(Task):
         # Which of the union it is, inside of a batch's request.

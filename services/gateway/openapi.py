@@ -182,6 +182,7 @@ JOB_FORM = {
         boxes={"type": "string", "description": "JSON", "example": "[[120, 96, 184, 160]]"},
         expressions={"type": "string", "description": "JSON", "example": '["the ball on the left"]'},
         phrases={"type": "string", "description": "JSON", "example": '["the grass"]'},
+        max_new_tokens={"type": "string", "description": "a whole number", "example": "64"},
         expires_in={"type": "string", "description": "seconds", "example": "3600"},
         priority={"$ref": _REF.format(model="Priority")},
     ),

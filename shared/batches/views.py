@@ -70,7 +70,8 @@ def jobs_page(conn: Connection, batch_id: UUID, wanted: RowFilter, limit: int, a
 
 def _view(conn: Connection, row: Row[Any]) -> BatchView:
     counts = row.counts
-    if counts is None:
+    # A scheduler of before migration 0011 may still write what it counted of all batches.
+    if counts is None or sum(counts.values()) != row.jobs:
         counts = conn.execute(select(counted(literal(row.id)))).scalar_one()
     invalid = select(func.count()).where(batch_errors.c.batch_id == row.id)
     return BatchView(
@@ -94,12 +95,18 @@ def _rate(conn: Connection, row: Row[Any]) -> float:
     minute = now - _LATELY
     going = func.greatest(minute, row.running_since)
     ended = jobs.c.finished_at
+    lately = select(func.count(), func.min(jobs.c.admitted_at)).where(job_of(row.id), done, ended > going)
+    count, first = conn.execute(lately).one()
+    if not count:
+        return 0.0
     # One that has gone on before the minute may have had few jobs in it; else the first that was admitted began it.
-    older = select(jobs.c.id).where(job_of(row.id), done, ended > row.running_since, ended <= minute)
-    since = case((older.correlate(None).exists(), minute), else_=func.greatest(going, func.min(jobs.c.admitted_at)))
-    found = select(func.count(), extract("epoch", now - since)).where(job_of(row.id), done, ended > going)
-    count, seconds = conn.execute(found).one()
-    return count / float(seconds) if count and seconds > 0 else 0.0
+    # The earliest, and not whether there is any: for that Postgres would rather read the table than the index.
+    older = (
+        select(ended).where(job_of(row.id), done, ended > row.running_since, ended <= minute).order_by(ended).limit(1)
+    )
+    since = case((older.scalar_subquery().is_not(None), minute), else_=func.greatest(going, first))
+    seconds = float(conn.execute(select(extract("epoch", now - since))).scalar_one())
+    return float(count / seconds) if seconds > 0 else 0.0
 
 
 def _problems(conn: Connection, batch_id: UUID) -> tuple[ProblemCount, ...]:

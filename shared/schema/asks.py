@@ -6,7 +6,7 @@ from pydantic import FailFast, Field
 
 from shared.priority import Priority
 from shared.schema.base import ImageId, Request
-from shared.tasks import Ask, Box, Task
+from shared.tasks import MOST_NEW_TOKENS, Ask, Box, Task
 
 # The first wrong value of a list tells enough: there may be as many as a body has room for.
 _Texts = Annotated[list[str], FailFast()]
@@ -17,7 +17,10 @@ class Worded(Request):
     """Asks for the model's own words."""
 
     max_new_tokens: int | None = Field(
-        None, gt=0, le=2**31 - 1, description="of each answer, which is cut there; at most the service's own limit"
+        None,
+        gt=0,
+        le=MOST_NEW_TOKENS,
+        description="of each answer, which is cut there; at most the service's own limit",
     )
 
 

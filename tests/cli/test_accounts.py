@@ -34,6 +34,15 @@ def test_without_an_administrator_one_line_names_the_variable(glamm, name, varia
     assert len(err.splitlines()) == 1
 
 
+@pytest.mark.parametrize("url", ["garbage", "postgresql://postgres@host:port/db"])
+def test_an_address_that_is_none_is_one_line_and_exit_code_2(glamm, monkeypatch, url):
+    monkeypatch.setenv("GLAMM_DATABASE_ADMIN_URL", url)
+    code, out, err = glamm("database-role")
+    assert (code, out) == (2, "")
+    assert "GLAMM_DATABASE_ADMIN_URL is no URL" in err
+    assert len(err.splitlines()) == 1
+
+
 def test_a_refused_administrator_is_one_line_without_the_password(glamm, monkeypatch, postgres, role_to_be):
     monkeypatch.setenv("GLAMM_DATABASE_URL", role_to_be)
     monkeypatch.setenv("GLAMM_DATABASE_ADMIN_URL", role_to_be.replace("made-by-the-test", "wrong-word"))

@@ -50,6 +50,8 @@ def test_version_is_the_projects(glamm):
         (["webhooks", "add", "https://hooks.example/", "--event", "job.lost"], "--event"),
         (["webhooks", "change", "01900000-0000-7000-8000-000000000000"], "change"),
         (["paint"], "paint"),
+        (["annotate", "photo.png", "--task", "vqa", "--question", "caf\udce9"], "--question: It is no text in UTF-8."),
+        (["annotate", "photo.png", "--max-new-tokens", str(2**31)], "--max-new-tokens"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it_and_exit_code_2(glamm, arguments, told):

@@ -63,6 +63,15 @@ def test_the_role_that_was_made_is_an_event(postgres: PostgresServer, role_to_be
         (("migrate",), {"GLAMM_DATABASE_URL": "mysql://x"}, 2, "GLAMM_DATABASE_URL"),
         (("bucket",), {"GLAMM_S3_BUCKET": "Photos"}, 2, "GLAMM_S3_BUCKET"),
         (("keys", "bootstrap"), {"GLAMM_API_KEY": "short"}, 2, "GLAMM_API_KEY"),
+        (
+            ("keys", "bootstrap"),
+            {
+                "GLAMM_API_KEY": "long-enough-to-be-a-key-1",
+                "GLAMM_DATABASE_URL": "postgresql+psycopg://g:x@127.0.0.1:1/g",
+            },
+            1,
+            "GLAMM_DATABASE_URL",
+        ),
         (("database-role",), {"GLAMM_DATABASE_ADMIN_URL": ""}, 2, "GLAMM_DATABASE_ADMIN_URL"),
         (("bucket-user",), {"GLAMM_S3_ADMIN_ACCESS_KEY": ""}, 2, "GLAMM_S3_ADMIN_ACCESS_KEY"),
     ],

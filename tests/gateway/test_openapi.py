@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -186,6 +186,12 @@ def test_each_task_leads_to_its_request(document) -> None:
 def test_a_form_brings_an_image_or_names_one(document, form: dict[str, str], fits: bool) -> None:
     described = document["paths"]["/jobs"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert Draft202012Validator({**described, "components": document["components"]}).is_valid(form) is fits
+
+
+def test_a_form_has_every_field_of_the_requests(document) -> None:
+    form = document["paths"]["/jobs"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+    requests = get_args(get_args(schema.JobRequest)[0])
+    assert set(form["properties"]) == {"image"}.union(*(request.model_fields for request in requests))
 
 
 def test_answers_may_gain_fields_and_requests_may_not(document) -> None:

@@ -11,7 +11,8 @@ from PIL.Image import Image
 from shared.errors import InvalidInput
 from shared.masks import Box, Mask
 
-REMEDY = "correct the record or take it out"
+REMEDY = "Correct the record or take it out."
+_OF_THE_FILE = "Check the path and what the file holds."
 
 
 class DataError(InvalidInput):
@@ -19,7 +20,8 @@ class DataError(InvalidInput):
 
     def __init__(self, path: Path, index: int | None, field: str | None, reason: str) -> None:
         record = "" if index is None else f", record {index}"
-        super().__init__(field or "data", f"{path}{record}: {reason}", REMEDY)
+        told = reason if reason.endswith((".", "!", "?")) else f"{reason}."
+        super().__init__(field or "data", f"{path}{record}: {told}", _OF_THE_FILE if index is None else REMEDY)
 
 
 class MaskSource(Protocol):

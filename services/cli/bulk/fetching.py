@@ -64,7 +64,7 @@ def _is_of(client: GlammClient, batch: schema.Batch, path: Path) -> bool:
             first = next((UUID(job_id) for job_id in ids if job_id is not None), None)
     except FileNotFoundError:
         return True
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return False
     try:
         return first is None or client.job(first).links.batch == batch.links.self

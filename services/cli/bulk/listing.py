@@ -8,7 +8,7 @@ from rich.text import Text
 from services.cli.bulk import watching
 from services.cli.lists import Listing, moment
 from shared import schema
-from shared.errors import PROBLEM_TYPE, InvalidInput
+from shared.errors import PROBLEM_TYPE, InvalidInput, problem_slugs
 from shared.priority import Priority
 
 _OUTCOME = ("task", "state", "why")
@@ -24,7 +24,8 @@ def error_type(error: str, problems: Sequence[schema.BatchProblem]) -> str:
     for problem in problems:
         if error.casefold() == problem.title.casefold():
             return problem.type
-    if meant := _TYPE.fullmatch(error):
+    meant = _TYPE.fullmatch(error)
+    if meant and (PROBLEM_TYPE + meant[1] in {problem.type for problem in problems} or meant[1] in problem_slugs()):
         return PROBLEM_TYPE + meant[1]
     titles = ", ".join(f'"{problem.title}"' for problem in problems)
     raise InvalidInput(

@@ -83,7 +83,7 @@ class OwnManifest:
 
     @cached_property
     def files(self) -> Sequence[Path]:
-        named = (self._file(number, _object(raw)) for number, raw in self._raw() if b'"file"' in raw)
+        named = (self._file(number, _object(number, raw)) for number, raw in self._raw() if b'"file"' in raw)
         return list(dict.fromkeys(file for file in named if file is not None))
 
     @cached_property
@@ -92,7 +92,7 @@ class OwnManifest:
 
     def lines(self, ids: Mapping[Path, str]) -> Iterator[bytes]:
         for number, raw in self._raw():
-            told = _object(raw) if b'"file"' in raw else None
+            told = _object(number, raw) if b'"file"' in raw else None
             file = self._file(number, told)
             if told is None or file is None:
                 yield raw
@@ -194,14 +194,28 @@ def _unreadable(error: OSError) -> None:
     raise InvalidInput("SOURCE", f"{error.filename} cannot be read: {error.strerror}.", "See to its permissions.")
 
 
-def _object(raw: bytes) -> dict[str, Any] | None:
-    """None for what is no object of JSON."""
+def _object(number: int, raw: bytes) -> dict[str, Any] | None:
+    """None for what is no object, for the service to judge. Raises InvalidInput for a field that comes twice."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            field = f"line {number}: {twice}"
+            raise InvalidInput(field, f"The line has the field {twice!r} more than once.", "Send it once.")
+        return found
+
     try:
-        told = json.loads(raw)
-    except ValueError:
+        told = json.loads(raw, object_pairs_hook=once)
+    except (ValueError, RecursionError):
         return None
     return told if isinstance(told, dict) else None
 
 
 def _json(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:
+        # What is no Unicode goes as it came, escaped, for the service to tell of.
+        return json.dumps(value, separators=(",", ":")).encode()

@@ -91,8 +91,9 @@ class _Manifest:
 def submit(
     target: Target, plan: Plan, options: Options, ledger: Ledger, *, again: bool = False, seen: Seen = _nobody
 ) -> Submitted:
-    """Make the batch of a plan, or find the one that an earlier run made. again: not so, make another.
+    """Make the batch of a plan, or find the one that an earlier run made.
 
+    again: not so, make another; and have the service judge what has arrived, as something of it may be what failed.
     seen: is told of each file. Raises GlammError; Refused with the `lines` of the manifest that are wrong.
     """
     if not again and (batch := _made_before(target, plan, options, ledger)) is not None:
@@ -103,7 +104,7 @@ def submit(
     for forget in (_named, _all, None):
         # Lines whose images are not there would be left out, and nobody would repair that: so the service is asked.
         trusting = options.on_invalid == "reject"
-        upload = Upload(target.client, ledger, service, judged=plan.has_boxes, trusting=trusting)
+        upload = Upload(target.client, ledger, service, judged=plan.has_boxes or again, trusting=trusting)
         for end in upload.run(plan.files):
             ends[end.path] = end
             if isinstance(end, Stored) and end.sent:

@@ -15,7 +15,11 @@ _ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 def lines(asked: schema.BatchRequest, rules: Rules, objects: ObjectStore) -> Iterator[Line]:
     """A line an image, named by its id or by its key in the bucket. Raises InvalidInput, Unavailable."""
     ask = schema.to_ask(asked.job)
-    tasks.validate(ask, rules.side, rules.side, rules.limits)
+    try:
+        tasks.validate(ask, rules.side, rules.side, rules.limits)
+    except InvalidInput as error:
+        error.field = f"job.{error.field}"
+        raise
     if asked.s3 is None:
         for number, image_id in enumerate(asked.image_ids or (), 1):
             yield Line(number, image_id, image_id, None, ask)

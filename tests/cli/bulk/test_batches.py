@@ -57,10 +57,11 @@ def test_jobs_of_a_batch_are_listed_by_what_they_are_and_why_they_failed(glamm, 
     assert problem.title in glamm("watch", batch).out
     for error in (problem.title, problem.type, "unavailable"):
         assert names("--error", error) == ["b.png"]
-    assert names("--error", "out-of-luck") == []
-    misspelt = glamm("jobs", batch, "--error", "Out of luck")
-    assert (misspelt.code, misspelt.out) == (2, "")
-    assert f'"{problem.title}"' in misspelt.err
+    assert names("--error", "expired") == []
+    for wrong in ("Out of luck", "out-of-luck"):
+        misspelt = glamm("jobs", batch, "--error", wrong)
+        assert (misspelt.code, misspelt.out) == (2, "")
+        assert f'"{problem.title}"' in misspelt.err
     run = glamm("jobs", batch, "--limit", 2)
     assert (run.code, "b.png" in run.out, "more/a.png" in run.out) == (0, True, False)
     assert "--limit" in run.err

@@ -108,3 +108,20 @@ def test_a_manifest_is_submitted_alone_and_must_be_there(tmp_path) -> None:
     assert plans.own_manifest([tmp_path]) is None
     with pytest.raises(InvalidInput, match="cannot be read"):
         OwnManifest(tmp_path / "jobs.jsonl").files  # noqa: B018
+
+
+def test_a_field_that_comes_twice_is_told_by_its_line(tmp_path) -> None:
+    touched(tmp_path, "a.png")
+    manifest = tmp_path / "jobs.jsonl"
+    manifest.write_text('{"file": "a.png", "task": "gcg"}\n{"file": "a.png", "task": "gcg", "task": "caption"}\n')
+    with pytest.raises(InvalidInput, match="'task' more than once") as raised:
+        list(OwnManifest(manifest).lines({tmp_path / "a.png": "1" * 64}))
+    assert raised.value.field == "line 2: task"
+
+
+def test_what_is_no_unicode_is_left_for_the_service_to_tell_of(tmp_path) -> None:
+    touched(tmp_path, "a.png")
+    manifest = tmp_path / "jobs.jsonl"
+    manifest.write_text(r'{"file": "a.png", "task": "vqa", "question": "What\ud800?"}' + "\n")
+    (line,) = OwnManifest(manifest).lines({tmp_path / "a.png": "1" * 64})
+    assert rb"\ud800" in line

@@ -286,6 +286,18 @@ def test_bytes_that_have_arrived_and_are_not_right_are_replaced_where_they_are_j
     assert client.image(expected.id).width == 48
 
 
+def test_bytes_that_have_arrived_and_are_not_right_are_replaced_when_it_is_submitted_again(
+    glamm, client, photos
+) -> None:
+    data = (photos / "a.png").read_bytes()
+    described = {"sha256": sha256(data).hexdigest(), "bytes": len(data), "media_type": "image/png"}
+    (expected,) = client.declare_uploads([schema.Upload.model_validate(described)]).images
+    client.send(expected.upload, bytes(len(data)))
+    assert json.loads(glamm("submit", photos, "--json").out)["uploaded"] == 2
+    assert json.loads(glamm("submit", photos, "--again", "--json").out)["uploaded"] == 1
+    assert client.image(expected.id).width == 48
+
+
 def test_images_go_through_the_gateway_where_the_object_store_is_out_of_reach(
     command, detached: Played, photos, data
 ) -> None:
