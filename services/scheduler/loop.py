@@ -108,9 +108,10 @@ class Scheduler:
             self._send_all(admitted)
 
     def work_off(self) -> None:
-        """Do what was asked of whole batches. Raises Unavailable."""
+        """Do what was asked of whole batches, and let others' jobs in meanwhile. Raises Unavailable."""
         while self._transactions.run(batches.work_off) and not self._stopping:
             self._health.beat()
+            self.admit()
 
     def sweep(self) -> None:
         """Expire what is too old, find what nobody works on, and forget what is past its time. Raises Unavailable."""
@@ -119,6 +120,8 @@ class Scheduler:
             self._health.beat()
             for job_id in expired:
                 log.info("job.expired", job_id=str(job_id))
+            # They may be a million, of one batch.
+            self.admit()
         resend_after = timedelta(seconds=self._settings.resend_seconds)
         swept = self._transactions.run(lambda conn: jobs.sweep(conn, resend_after, self._settings.max_attempts))
         for job_id in swept.failed:

@@ -28,7 +28,9 @@ from shared.webhooks import outbox
 
 _EXPIRY_BATCH = 1000
 _COME_BACK_SECONDS = 30.0
-"""Where the queue is full: it seldom has room in less, and a manifest is read anew at each try."""
+"""Where the queue is full: it seldom has room for many in less, and a manifest is read anew at each try."""
+_ONE_MORE_SECONDS = 2.0
+"""Likewise for a single job, which the next one to leave the queue makes room for."""
 
 
 def create(conn: Connection, new: NewJob, conversation_id: UUID | None = None, turn: int | None = None) -> UUID:
@@ -87,7 +89,8 @@ def require_room(conn: Connection, owner_id: UUID, most: int | None, more: int =
     last = select(jobs.c.id).where(queued, jobs.c.owner_id == owner_id).offset(max(0, room)).limit(1)
     if room < 0 or conn.execute(last).one_or_none() is not None:
         remedy = "Wait until some have been worked off."
-        raise LimitReached("queued_jobs", most, "jobs waiting", remedy, retry_after=_COME_BACK_SECONDS)
+        soon = _ONE_MORE_SECONDS if more == 1 else _COME_BACK_SECONDS
+        raise LimitReached("queued_jobs", most, "jobs waiting", remedy, retry_after=soon)
 
 
 def count_queued(conn: Connection, owner_id: UUID) -> int:

@@ -8,6 +8,8 @@ from structlog.testing import capture_logs
 
 from services.scheduler.loop import Scheduler
 from shared import health
+from shared.batches import moves
+from shared.jobs import schedule
 from shared.settings import Settings
 from tests.batches import Batches
 from tests.scheduler.conftest import until
@@ -49,3 +51,30 @@ def test_the_log_names_each_job_that_is_admitted_or_expires(
             running.join()
     assert told("job.expired") == [("info", str(late))]
     assert told("job.admitted") == [("debug", str(admitted))]
+
+
+@pytest.mark.usefixtures("objects")
+@pytest.mark.parametrize("move", ["UPDATE batches SET state = 'canceled'", "UPDATE jobs SET expires_at = now()"])
+def test_others_are_let_in_while_a_large_batch_is_canceled_or_expires(
+    settings: Settings, engine: Engine, batches: Batches, monkeypatch: pytest.MonkeyPatch, move: str
+) -> None:
+    monkeypatch.setattr(moves, "_AT_ONCE", 1)
+    monkeypatch.setattr(schedule, "_EXPIRY_BATCH", 1)
+    large, other = batches.add(), batches.add()
+    for _ in range(3):
+        batches.queue(large)
+    waiting = batches.queue(other)
+    with engine.begin() as conn:
+        which = "id" if "batches" in move else "batch_id"
+        conn.execute(text(f"{move} WHERE {which} = :large"), {"large": large})
+    scheduler = Scheduler(settings, "test")
+    if "batches" in move:
+        scheduler.work_off()
+    else:
+        scheduler.sweep()
+    with engine.connect() as conn:
+        admitted = conn.execute(text("SELECT admitted_at FROM jobs WHERE id = :id"), {"id": waiting}).scalar_one()
+        last = conn.execute(
+            text("SELECT max(finished_at) FROM jobs WHERE batch_id = :large"), {"large": large}
+        ).scalar_one()
+    assert admitted < last
