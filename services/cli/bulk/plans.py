@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from services.cli.questions import ENDINGS
 from shared import schema
 from shared.errors import InvalidInput
+from shared.repeated_keys import once
 from shared.sources import SCHEME, split
 from shared.tasks import Ask
 
@@ -196,20 +197,13 @@ def _unreadable(error: OSError) -> None:
 
 def _object(number: int, raw: bytes) -> dict[str, Any] | None:
     """None for what is no object, for the service to judge. Raises InvalidInput for a field that comes twice."""
-
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(name for name in names if names.count(name) > 1)
-            field = f"line {number}: {twice}"
-            raise InvalidInput(field, f"The line has the field {twice!r} more than once.", "Send it once.")
-        return found
-
     try:
         told = json.loads(raw, object_pairs_hook=once)
     except (ValueError, RecursionError):
         return None
+    except InvalidInput as error:
+        error.field = f"line {number}: {error.field}"
+        raise
     return told if isinstance(told, dict) else None
 
 

@@ -13,6 +13,7 @@ from services.gateway.manifest.lines import MAX_LINE_BYTES, RawLine
 from shared import schema, tasks
 from shared.batches import Line, LineFault
 from shared.errors import InvalidInput, TooLarge
+from shared.repeated_keys import once
 from shared.sources import split
 
 _LINE: TypeAdapter[schema.ManifestLine] = TypeAdapter(schema.ManifestLine)
@@ -59,17 +60,7 @@ def require_bucket(bucket: str, known: Collection[str], field: str) -> None:
         raise InvalidInput(field, f"The service may not read the bucket {bucket}.", open_ones)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The object, no key of which may come twice: the last would win, and the others be lost in silence."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InvalidInput(twice, f"The line has the field {twice!r} more than once.", "Send it once.")
-    return found
-
-
-_require_once = json.JSONDecoder(object_pairs_hook=_once).decode
+_require_once = json.JSONDecoder(object_pairs_hook=once).decode
 """For lines that are known to be in order but for repeated keys, which Pydantic does not see."""
 
 
